@@ -1,0 +1,60 @@
+"""What `make` calls: one session a task, each in an environment of its own."""
+
+import os
+
+import nox
+
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "test"]
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+
+
+def install(session: nox.Session, *groups: str, extras: str = "demo") -> None:
+    """Install the project as a user would, with the versions everything was tested with."""
+    wanted = nox.project.dependency_groups(PYPROJECT, *groups)
+    session.install("--quiet", "-c", "constraints.txt", "-e", f".[{extras}]", *wanted)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    install(session, "test", "lint")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def test(session: nox.Session) -> None:
+    install(session, "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(python=["3.10", "3.11", "3.12", "3.13"])
+def versions(session: nox.Session) -> None:
+    install(session, "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    session.install("--quiet", "-c", "constraints.txt", ".[demo]")
+    session.run("s3kv", "demo", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    install(session, "test", "bench")
+    session.run("python", os.path.join("benchmarks", "run.py"), *session.posargs)
+
+
+@nox.session
+def constraints(session: nox.Session) -> None:
+    session.install("uv")
+    session.run(
+        *("uv", "pip", "compile", "--universal", "--python-version", "3.10", "--upgrade"),
+        *("pyproject.toml", "--group", "test", "--group", "lint", "--extra", "demo"),
+        *("--no-header", "--no-annotate", "-o", "constraints.txt"),
+    )

@@ -1,0 +1,73 @@
+"""Memoization for data pipelines on S3, and the key-value store beneath it.
+
+>>> import s3kv_flow as s3kv
+"""
+
+from s3kv_flow._decorator import CachedCoroutineFunction, CachedFunction
+from s3kv_flow._events import CacheInfo
+from s3kv_flow._kv import S3KV
+from s3kv_flow._model import Cleared, Entry
+from s3kv_flow._policy import Policy
+from s3kv_flow._runtime import cached, configure, default_store
+from s3kv_flow.codecs.base import Codec, Encoded
+from s3kv_flow.envelope.keyring import Keyring
+from s3kv_flow.errors import (
+    AccessDeniedError,
+    BucketNotFoundError,
+    ConfigurationError,
+    ConflictError,
+    EncodingError,
+    InvalidKeyError,
+    InvalidTagError,
+    KeyLockedError,
+    KeyNotFoundError,
+    LockingUnavailableError,
+    MissError,
+    S3KVError,
+    SealError,
+    StoreUnavailableError,
+    UnhashableArgumentError,
+    UnsafeCodecError,
+    UnsafeCodecWarning,
+    UnstableKeyWarning,
+)
+from s3kv_flow.keys.handlers import register_key
+from s3kv_flow.stores.probe import Capabilities
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "S3KV",
+    "AccessDeniedError",
+    "BucketNotFoundError",
+    "CacheInfo",
+    "CachedCoroutineFunction",
+    "CachedFunction",
+    "Capabilities",
+    "Cleared",
+    "Codec",
+    "ConfigurationError",
+    "ConflictError",
+    "Encoded",
+    "EncodingError",
+    "Entry",
+    "InvalidKeyError",
+    "InvalidTagError",
+    "KeyLockedError",
+    "KeyNotFoundError",
+    "Keyring",
+    "LockingUnavailableError",
+    "MissError",
+    "Policy",
+    "S3KVError",
+    "SealError",
+    "StoreUnavailableError",
+    "UnhashableArgumentError",
+    "UnsafeCodecError",
+    "UnsafeCodecWarning",
+    "UnstableKeyWarning",
+    "cached",
+    "configure",
+    "default_store",
+    "register_key",
+]

@@ -1,0 +1,146 @@
+"""The blocks of one store, put together: object store, tiers, pack and layout."""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Final
+
+import xxhash
+
+from s3kv_flow._clock import Clock, SystemClock
+from s3kv_flow._config import Settings
+from s3kv_flow._layout import Layout
+from s3kv_flow._lease import Flight
+from s3kv_flow._model import Blob, ETag, ObjectMeta, Opened
+from s3kv_flow._pack import Pack, Packed
+from s3kv_flow._process import reset_after_fork
+from s3kv_flow.errors import StoreUnavailableError
+from s3kv_flow.stores.connection import Connection
+from s3kv_flow.stores.probe import Capabilities, probe
+from s3kv_flow.stores.protocols import ObjectStore
+from s3kv_flow.stores.s3 import S3Store
+from s3kv_flow.tiers.base import Tier
+from s3kv_flow.tiers.chain import Chain
+from s3kv_flow.tiers.disk import DiskTier
+from s3kv_flow.tiers.memory import MemoryTier
+
+LOCAL_ONLY: Final = "local"
+_capabilities: dict[tuple[str, str], Capabilities] = {}
+
+
+class Backend:
+    """What `S3KV` and the caches of functions stand on. Making one does no I/O.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where and how to store.
+    objects : ObjectStore, optional
+        Takes the place of the bucket that the settings name.
+    clock : Clock, optional
+        Takes the place of the machine's.
+    """
+
+    def __init__(
+        self, settings: Settings, *, objects: ObjectStore | None = None, clock: Clock | None = None
+    ) -> None:
+        self.settings = settings
+        self.clock: Clock = clock or SystemClock()
+        self.layout = Layout(settings.root)
+        self.flight = Flight()
+        if objects is None and settings.bucket is not None:
+            objects = S3Store(
+                Connection(
+                    settings.bucket,
+                    settings.endpoint_url,
+                    settings.region,
+                    settings.access_key_id,
+                    settings.secret_access_key,
+                    settings.session_token,
+                    settings.session,
+                )
+            )
+        self._objects = objects
+        # Entries are bound to bucket and root, not to the endpoint: one bucket has many endpoints.
+        self.pack = Pack(
+            f"{settings.bucket or LOCAL_ONLY}/{settings.root}",
+            settings.keyring,
+            allow_unsigned_pickle=settings.allow_unsigned_pickle,
+        )
+        self._unlock()
+        reset_after_fork(self._unlock)
+        local: list[Tier] = []
+        if settings.local_cache != "off":
+            local = [MemoryTier(), DiskTier(self._folder(), settings.cache_size_limit)]
+        self.chain = Chain(local, objects, self.clock)
+
+    def _unlock(self) -> None:
+        self._probing = threading.Lock()
+
+    def _folder(self) -> str:
+        """Give this store's folder: two servers may well have buckets of one name."""
+        settings = self.settings
+        where = f"{settings.endpoint_url}|{settings.bucket}|{settings.root}"
+        shown = re.sub(r"[^A-Za-z0-9._-]", "-", settings.bucket or LOCAL_ONLY)
+        return str(settings.cache_dir / f"{shown}-{xxhash.xxh3_64_hexdigest(where.encode())}")
+
+    @property
+    def local_only(self) -> bool:
+        """Whether there is no bucket behind the local tiers."""
+        return self._objects is None
+
+    @property
+    def objects(self) -> ObjectStore:
+        """The object store.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The store is local only.
+        """
+        if self._objects is None:
+            raise StoreUnavailableError(
+                "this store is the local cache alone, which has memoized results and no keys",
+                way_out="Set S3_BUCKET (and S3_ENDPOINT_URL), or start a server on this machine "
+                "with `s3kv local start`.",
+            )
+        return self._objects
+
+    def capabilities(self) -> Capabilities:
+        """Tell what the bucket's server can do; asked once a bucket and process."""
+        where = (self.settings.endpoint_url or "", self.settings.bucket or "")
+        with self._probing:
+            if where not in _capabilities:
+                _capabilities[where] = probe(self.objects, self.layout)
+            return _capabilities[where]
+
+    # Between tiers and values: every blob that enters a local tier comes through here.
+
+    def local_blob(self, packed: Packed, *, etag: ETag | None) -> Blob:
+        """Give the blob that local tiers hold of an entry that was just packed."""
+        opened = self.settings.local_cache == "opened"
+        blob = self.pack.local(packed, etag=etag, now=self.clock.now(), opened=opened)
+        if blob.size_bytes <= _JOIN_BYTES:
+            blob.parts = [b"".join(blob.parts)]
+        return blob
+
+    def admit(self, key: str, meta: ObjectMeta, opened: Opened) -> Blob:
+        """Give the blob that local tiers hold of an entry that came from S3 and was verified."""
+        blob = self.local_blob(self.pack.repacked(opened), etag=meta.etag)
+        blob.opened = opened
+        return blob
+
+    def verify(self, key: str, blob: Blob) -> None:
+        """Open a blob that a local tier held."""
+        blob.opened = self.pack.open_local(key, blob)
+
+    def close(self) -> None:
+        """Let go of connections and files; everything is opened again when it is needed."""
+        self.chain.close()
+        if self._objects is not None:
+            self._objects.close()
+
+
+#: Small enough to be joined, so that the memory tier holds one piece.
+_JOIN_BYTES: Final = 1024 * 1024

@@ -1,0 +1,335 @@
+"""`cached`: two drivers of a few lines each, and the attributes a cached function carries.
+
+The sync steps of `_cache` are the truth. The async driver awaits them in threads of ours, and
+waits for other callers as a coroutine, so that waiting takes up no thread.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import functools
+import inspect
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, overload
+
+from s3kv_flow._backend import Backend
+from s3kv_flow._cache import Call, Claim, FunctionCache
+from s3kv_flow._lease import Wait
+from s3kv_flow._model import Cleared, Entry, Hit, Outcome
+from s3kv_flow._policy import Policy
+from s3kv_flow._process import reset_after_fork
+from s3kv_flow.errors import MissError
+from s3kv_flow.keys.code import IDENTITY_ATTRIBUTE
+
+if TYPE_CHECKING:
+    from s3kv_flow._events import CacheInfo
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+_NO_DEFAULT: Final = object()
+#: Store requests of coroutines run in this many threads at most.
+ASYNC_THREADS: Final = 16
+
+
+class CachedFunction(Protocol[P, R_co]):
+    """A function whose results are stored, as `cached` gives it."""
+
+    __name__: str
+    __qualname__: str
+    __wrapped__: Callable[..., Any]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Give the stored result, or compute, store and give it."""
+
+    def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Give the call's key, ``cache/<name>/<h2>/<digest>``, without running anything."""
+
+    def contains(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Whether a valid result is stored."""
+
+    def peek(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
+        """Give what is known of the stored result, without the value."""
+
+    def get(self, *args: Any, default: Any = ..., **kwargs: Any) -> Any:
+        """Give the stored result and never compute: else the default, or `MissError`."""
+
+    def put(self, value: Any, *args: Any, **kwargs: Any) -> None:
+        """Store a result that was computed elsewhere; the value comes first."""
+
+    def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Compute and store again, whatever is stored."""
+
+    def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Forget the stored result, here and in the bucket."""
+
+    def cache_clear(self) -> Cleared:
+        """Forget all results of this function, here and in the bucket."""
+
+    def cache_info(self) -> CacheInfo:
+        """Give this process's counters."""
+
+
+class CachedCoroutineFunction(Protocol[P, R_co]):
+    """A coroutine function whose results are stored; whatever asks the store is awaited."""
+
+    __name__: str
+    __qualname__: str
+    __wrapped__: Callable[..., Any]
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R_co]:
+        """Give the stored result, or compute, store and give it."""
+
+    def key(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Give the call's key, ``cache/<name>/<h2>/<digest>``, without running anything."""
+
+    async def contains(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Whether a valid result is stored."""
+
+    async def peek(self, *args: P.args, **kwargs: P.kwargs) -> Entry | None:
+        """Give what is known of the stored result, without the value."""
+
+    async def get(self, *args: Any, default: Any = ..., **kwargs: Any) -> Any:
+        """Give the stored result and never compute: else the default, or `MissError`."""
+
+    async def put(self, value: Any, *args: Any, **kwargs: Any) -> None:
+        """Store a result that was computed elsewhere; the value comes first."""
+
+    async def refresh(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Compute and store again, whatever is stored."""
+
+    async def invalidate(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Forget the stored result, here and in the bucket."""
+
+    async def cache_clear(self) -> Cleared:
+        """Forget all results of this function, here and in the bucket."""
+
+    def cache_info(self) -> CacheInfo:
+        """Give this process's counters."""
+
+
+class CachedDecorator(Protocol):
+    """What ``cached(...)`` with options gives."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> CachedCoroutineFunction[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
+
+
+def decorate(function: Any, policy: Policy, backend: Callable[[], Backend]) -> Any:
+    """Give the cached form of a function over a store's blocks.
+
+    Raises
+    ------
+    TypeError
+        It is a generator function, or not callable at all.
+    """
+    if isinstance(function, (staticmethod, classmethod)):
+        return type(function)(decorate(function.__func__, policy, backend))
+    if not callable(function):
+        raise TypeError(f"cached() takes a function, not {type(function).__name__}")
+    inner = inspect.unwrap(function)
+    if inspect.isgeneratorfunction(inner) or inspect.isasyncgenfunction(inner):
+        raise TypeError(
+            f"{function.__qualname__} is a generator function, and what it yields is gone once read; "
+            "cache a function that returns a list of it"
+        )
+    cache = FunctionCache(function, policy, backend)
+    if inspect.iscoroutinefunction(function):
+        return _with_coroutines(function, cache)
+    return _with_functions(function, cache)
+
+
+# The sync driver
+
+
+def _with_functions(function: Callable[..., Any], cache: FunctionCache) -> Any:
+    @functools.wraps(function)
+    def cached_function(*args: Any, **kwargs: Any) -> Any:
+        call = cache.call_or_none(args, kwargs)
+        if call is None:
+            return function(*args, **kwargs)
+        hit = cache.look(call)
+        return hit.value if hit is not None else run(call, cache.begin)
+
+    def run(call: Call, begin: Callable[[Call], Hit[Any] | Wait | Claim]) -> Any:
+        step = begin(call)
+        while isinstance(step, Wait):
+            if step.future.result() is Outcome.COMPUTE_YOURSELF:
+                return function(*call.args, **call.kwargs)
+            step = cache.look(call) or begin(call)
+        if isinstance(step, Hit):
+            return step.value
+        started = time.perf_counter()
+        try:
+            with cache.computing(step):
+                value = function(*call.args, **call.kwargs)
+        except BaseException as error:
+            cache.abandon(step, error)
+            raise
+        return cache.publish(step, value, time.perf_counter() - started)
+
+    def key(*args: Any, **kwargs: Any) -> str:
+        return cache.call(args, kwargs).key
+
+    def contains(*args: Any, **kwargs: Any) -> bool:
+        return cache.peek(cache.call(args, kwargs)) is not None
+
+    def peek(*args: Any, **kwargs: Any) -> Entry | None:
+        return cache.peek(cache.call(args, kwargs))
+
+    def get(*args: Any, default: Any = _NO_DEFAULT, **kwargs: Any) -> Any:
+        try:
+            return cache.read(cache.call(args, kwargs))
+        except MissError:
+            if default is _NO_DEFAULT:
+                raise
+            return default
+
+    def put(value: Any, /, *args: Any, **kwargs: Any) -> None:
+        cache.put(cache.call(args, kwargs), value)
+
+    def refresh(*args: Any, **kwargs: Any) -> Any:
+        return run(cache.call(args, kwargs), cache.claim)
+
+    def invalidate(*args: Any, **kwargs: Any) -> None:
+        cache.invalidate(cache.call(args, kwargs))
+
+    def cache_clear() -> Cleared:
+        return cache.clear()
+
+    operations = (key, contains, peek, get, put, refresh, invalidate, cache_clear)
+    return _attach(cached_function, cache, operations)
+
+
+# The async driver
+
+
+def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
+    @functools.wraps(function)
+    async def cached_function(*args: Any, **kwargs: Any) -> Any:
+        call = cache.call_or_none(args, kwargs)
+        if call is None:
+            return await function(*args, **kwargs)
+        hit = await _in_thread(cache.look, call)
+        return hit.value if hit is not None else await run(call, cache.begin)
+
+    async def run(call: Call, begin: Callable[[Call], Hit[Any] | Wait | Claim]) -> Any:
+        step = await _claimed(begin, call)
+        while isinstance(step, Wait):
+            if await _wrapped(step.future) is Outcome.COMPUTE_YOURSELF:
+                return await function(*call.args, **call.kwargs)
+            step = await _in_thread(cache.look, call) or await _claimed(begin, call)
+        if isinstance(step, Hit):
+            return step.value
+        started = time.perf_counter()
+        try:
+            with cache.computing(step):
+                value = await function(*call.args, **call.kwargs)
+        except BaseException as error:
+            cache.abandon(step, error)
+            raise
+        return await _in_thread(cache.publish, step, value, time.perf_counter() - started)
+
+    async def _claimed(begin: Callable[[Call], Any], call: Call) -> Any:
+        future = _threads().submit(contextvars.copy_context().run, begin, call)
+        try:
+            return await _wrapped(future, shield=True)
+        except BaseException:
+            # Cancelled while the thread was about to claim: nobody would ever give it back.
+            future.add_done_callback(_give_back)
+            raise
+
+    def _give_back(future: Future[Any]) -> None:
+        if not future.cancelled() and future.exception() is None:
+            step = future.result()
+            if isinstance(step, Claim):
+                cache.abandon(step, _Cancelled())
+
+    def key(*args: Any, **kwargs: Any) -> str:
+        return cache.call(args, kwargs).key
+
+    async def contains(*args: Any, **kwargs: Any) -> bool:
+        return await _in_thread(cache.peek, cache.call(args, kwargs)) is not None
+
+    async def peek(*args: Any, **kwargs: Any) -> Any:
+        return await _in_thread(cache.peek, cache.call(args, kwargs))
+
+    async def get(*args: Any, default: Any = _NO_DEFAULT, **kwargs: Any) -> Any:
+        try:
+            return await _in_thread(cache.read, cache.call(args, kwargs))
+        except MissError:
+            if default is _NO_DEFAULT:
+                raise
+            return default
+
+    async def put(value: Any, /, *args: Any, **kwargs: Any) -> None:
+        await _in_thread(cache.put, cache.call(args, kwargs), value)
+
+    async def refresh(*args: Any, **kwargs: Any) -> Any:
+        return await run(cache.call(args, kwargs), cache.claim)
+
+    async def invalidate(*args: Any, **kwargs: Any) -> None:
+        await _in_thread(cache.invalidate, cache.call(args, kwargs))
+
+    async def cache_clear() -> Any:
+        return await _in_thread(cache.clear)
+
+    operations = (key, contains, peek, get, put, refresh, invalidate, cache_clear)
+    return _attach(cached_function, cache, operations)
+
+
+class _Cancelled(BaseException):
+    """Stands for an interruption: whoever waits takes over."""
+
+
+def _attach(
+    cached_function: Any, cache: FunctionCache, operations: tuple[Callable[..., Any], ...]
+) -> Any:
+    for operation in operations:
+        setattr(cached_function, operation.__name__, operation)
+    cached_function.cache_info = cache.counters.info
+    setattr(cached_function, IDENTITY_ATTRIBUTE, cache.identity)
+    return cached_function
+
+
+# Threads for coroutines
+
+
+class _Threads:
+    """One bounded executor a process, made when first needed."""
+
+    def __init__(self) -> None:
+        self._reset()
+        reset_after_fork(self._reset)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        self._executor: ThreadPoolExecutor | None = None
+
+    def __call__(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._executor is None:
+                self._executor = ThreadPoolExecutor(ASYNC_THREADS, thread_name_prefix="s3kv")
+            return self._executor
+
+
+_threads = _Threads()
+
+
+async def _in_thread(step: Callable[..., Any], *args: Any) -> Any:
+    return await _wrapped(_threads().submit(contextvars.copy_context().run, step, *args))
+
+
+async def _wrapped(future: Future[Any], *, shield: bool = False) -> Any:
+    import asyncio  # costs as much to import as all the rest of this package
+
+    wrapped = asyncio.wrap_future(future)
+    return await (asyncio.shield(wrapped) if shield else wrapped)

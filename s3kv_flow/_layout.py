@@ -1,0 +1,198 @@
+"""Logical key to object name, and back: the only place that knows how a bucket is laid out.
+
+::
+
+    <root>/<key>.json                          a KV key
+    <root>/cache/<name>/<h2>/<digest>.s3kv     a memoized result; h2 = the digest's first byte
+    <root>/index/<tag>=<value>/<key>           a tag marker
+    <root>/lease/<h2>/<digest>                 a lease, or a scratch object of the probe
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import unquote
+
+from s3kv_flow.errors import InvalidKeyError
+
+#: S3's own limit on an object's name
+#: (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).
+MAX_NAME_BYTES: Final = 1024
+#: SeaweedFS answers 400 to a longer path segment, as any file system would.
+MAX_SEGMENT_BYTES: Final = 255
+
+#: The first segments that hold something else than the user's keys.
+RESERVED: Final = ("cache", "index", "lease")
+
+DOCUMENT_SUFFIX: Final = ".json"
+ENTRY_SUFFIX: Final = ".s3kv"
+
+# Control characters and the backslash break listings or gets on some server; a percent sign is
+# escaped only where it would otherwise read as an escape, so that old names stay as they are.
+_STUMBLES = re.compile(r"[\x00-\x1f\x7f\\]|%(?=[0-9A-Fa-f]{2})")
+_MEMO_STUMBLES = re.compile(r"[^A-Za-z0-9._\-/]")
+
+
+def _escape(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match.group().encode())
+
+
+def _encode(key: str, stumbles: re.Pattern[str]) -> str:
+    return stumbles.sub(_escape, key)
+
+
+def check_root(root: str) -> str:
+    """Give ``root`` without edge slashes, or refuse it."""
+    root = root.strip("/")
+    _check_segments(root, root)
+    return root
+
+
+def check_key(key: object) -> str:
+    """Give ``key`` back if it can be stored under its own name, else say why not.
+
+    Raises
+    ------
+    InvalidKeyError
+        Empty, not a string, with an edge slash, with an empty, ``.`` or ``..`` segment, not
+        encodable, or reserved for the library.
+    """
+    if not isinstance(key, str):
+        raise InvalidKeyError(
+            f"a key is a string, not {type(key).__name__}",
+            key=repr(key)[:80],
+            way_out="Format it as a string.",
+        )
+    _check_segments(key, key)
+    if key.split("/", 1)[0] in RESERVED and "/" in key:
+        raise InvalidKeyError(
+            f"keys under {key.split('/', 1)[0]}/ belong to the library",
+            key=key,
+            way_out="Choose another first segment.",
+        )
+    return key
+
+
+def _check_segments(text: str, key: str) -> None:
+    if not text:
+        raise InvalidKeyError("the key is empty", key=key, way_out="Give it a name.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise InvalidKeyError(
+            "the key has a lone surrogate, which UTF-8 cannot write",
+            key=key.encode("utf-8", "replace").decode(),
+            way_out="Remove it.",
+        ) from None
+    for segment in text.split("/"):
+        if segment in ("", ".", ".."):
+            what = "an edge or double slash" if not segment else f"a {segment!r} segment"
+            raise InvalidKeyError(
+                f"the key has {what}, which servers drop or refuse",
+                key=key,
+                way_out="Remove it from the key.",
+            )
+
+
+def _check_name(name: str, key: str) -> str:
+    size = len(name.encode())
+    if size > MAX_NAME_BYTES:
+        raise InvalidKeyError(
+            f"the object's name would take {size} bytes, and S3 allows {MAX_NAME_BYTES}",
+            key=key,
+            way_out="Shorten the key or the root.",
+        )
+    for segment in name.split("/"):
+        if len(segment.encode()) > MAX_SEGMENT_BYTES:
+            raise InvalidKeyError(
+                f"a part of the key between slashes would take {len(segment.encode())} bytes, "
+                f"and servers that store parts as files allow {MAX_SEGMENT_BYTES}",
+                key=key,
+                way_out="Shorten it, or break it up with slashes.",
+            )
+    return name
+
+
+class Layout:
+    """The names of one root.
+
+    Parameters
+    ----------
+    root : str
+        The prefix all objects of a store share.
+
+    Examples
+    --------
+    >>> layout = Layout("s3kv")
+    >>> layout.document("config/prod")
+    's3kv/config/prod.json'
+    >>> layout.key_of("s3kv/config/prod.json")
+    'config/prod'
+    """
+
+    def __init__(self, root: str) -> None:
+        self.root = check_root(root)
+
+    def document(self, key: str) -> str:
+        """Give the object name of a KV key.
+
+        Raises
+        ------
+        InvalidKeyError
+            The key cannot be stored under its own name.
+        """
+        name = f"{self.root}/{_encode(check_key(key), _STUMBLES)}{DOCUMENT_SUFFIX}"
+        return _check_name(name, key)
+
+    def documents(self, prefix: str = "") -> str:
+        """Give the object-name prefix for keys that begin with ``prefix``."""
+        return f"{self.root}/{_encode(prefix, _STUMBLES)}"
+
+    def key_of(self, name: str) -> str | None:
+        """Give the KV key an object name stands for; None for objects that are none."""
+        prefix = self.root + "/"
+        if not (name.startswith(prefix) and name.endswith(DOCUMENT_SUFFIX)):
+            return None
+        key = name[len(prefix) : -len(DOCUMENT_SUFFIX)]
+        first, slash, _ = key.partition("/")
+        return None if not key or (slash and first in RESERVED) else unquote(key)
+
+    def entry(self, key: str) -> str:
+        """Give the object name of a memoized result's key (``cache/<name>/<h2>/<digest>``)."""
+        return f"{self.root}/{key}{ENTRY_SUFFIX}"
+
+    def entries(self, name: str | None = None) -> str:
+        """Give the object-name prefix of one cache, or of all."""
+        return f"{self.root}/cache/" if name is None else f"{self.root}/cache/{name}/"
+
+    def entry_key_of(self, object_name: str) -> str:
+        """Give the key of a memoized result's object name."""
+        return object_name[len(self.root) + 1 : -len(ENTRY_SUFFIX)]
+
+    def scratch(self, name: str) -> str:
+        """Give the name of an object that only the probe uses."""
+        return f"{self.root}/lease/probe/{name}"
+
+
+def cache_name(name: str) -> str:
+    """Make a cache's name fit into a path; the only name that may be shortened by hashing.
+
+    Examples
+    --------
+    >>> cache_name("pipeline.load.<locals>.step")
+    'pipeline.load.%3Clocals%3E.step'
+    """
+    _check_segments(name, name)
+    encoded = _encode(name, _MEMO_STUMBLES)
+    if max(len(part) for part in encoded.split("/")) <= 200 and len(encoded) <= 600:
+        return encoded
+    import xxhash
+
+    tail = xxhash.xxh3_128_hexdigest(encoded.encode())
+    return f"{encoded[:150].replace('/', '.').rstrip('%')}~{tail}"
+
+
+def entry_key(name: str, digest: str) -> str:
+    """Give the logical key of a memoized result from its encoded name and hex digest."""
+    return f"cache/{name}/{digest[:2]}/{digest}"

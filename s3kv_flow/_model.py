@@ -1,0 +1,208 @@
+"""The values that travel between the layers."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Final, Generic, NewType, TypeVar, Union
+
+from s3kv_flow.errors import SealError
+
+V = TypeVar("V")
+
+#: An entity tag as S3 gives it, without the quotes (some servers refuse it quoted).
+ETag = NewType("ETag", str)
+
+#: Anything with the buffer protocol that the standard library has a name for on Python 3.10.
+Buffer = Union[bytes, bytearray, memoryview, mmap.mmap]
+
+#: A body in pieces, so that a header and a gigabyte need not be joined.
+Body = Sequence[Buffer]
+
+Tags = Mapping[str, str]
+
+
+class Expect(Enum):
+    """A precondition of a write that is not an ETag."""
+
+    ANY = "any"
+    ABSENT = "absent"
+
+
+#: Write whatever is there.
+ANY: Final = Expect.ANY
+#: Write only where nothing is.
+ABSENT: Final = Expect.ABSENT
+
+Precondition = Union[ETag, Expect]
+
+
+class NotModified(Enum):
+    """The answer to a conditional read whose ETag still holds."""
+
+    NOT_MODIFIED = "not modified"
+
+
+NOT_MODIFIED: Final = NotModified.NOT_MODIFIED
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMeta:
+    """What a listing or a HEAD tells of an object."""
+
+    name: str
+    size_bytes: int
+    etag: ETag
+    modified: datetime
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object with its body."""
+
+    meta: ObjectMeta
+    body: memoryview
+
+
+@dataclass(slots=True)
+class Opened:
+    """An entry whose bytes were verified: its header and its payload in the clear.
+
+    ``shared`` says that a tier holds the same payload, so that a value must not alias it.
+    """
+
+    suite: int
+    header: dict[str, Any]
+    payload: memoryview
+    shared: bool = False
+
+    def buffers(self) -> list[memoryview]:
+        """Cut the payload as the header says.
+
+        Raises
+        ------
+        SealError
+            A buffer lies outside of the payload.
+        """
+        spans = self.header.get("buffers", [])
+        size = self.payload.nbytes
+        cut = []
+        for offset, length in spans:
+            if offset < 0 or length < 0 or offset + length > size:
+                raise SealError("a buffer of the entry lies outside of its body")
+            cut.append(self.payload[offset : offset + length])
+        return cut
+
+
+@dataclass(slots=True)
+class Blob:
+    """Bytes of one entry as a tier holds them.
+
+    ``opened`` is what `_pack` found when it verified these bytes; it rides along so that a
+    hit from memory parses and verifies nothing a second time.
+    """
+
+    parts: Body
+    etag: ETag | None
+    checked: float
+    """When S3 last confirmed these bytes (Unix seconds)."""
+    verified: bool = False
+    """The tier vouches that the bytes are the very ones that were verified when stored."""
+    opened: Opened | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(memoryview(part).nbytes for part in self.parts)
+
+
+class MissReason(str, Enum):
+    """Why a call was not served from the cache."""
+
+    ABSENT = "absent"
+    EXPIRED = "expired"
+    UNREADABLE = "unreadable"
+    UNTRUSTED = "untrusted"
+    STORE_ERROR = "store error"
+    UNHASHABLE = "unhashable"
+    REFRESH = "refresh"
+
+
+@dataclass(frozen=True, slots=True)
+class Hit(Generic[V]):
+    """The value was there."""
+
+    value: V
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """The value was not there; ``replaces`` is what a publish expects to find."""
+
+    reason: MissReason
+    replaces: Precondition | None = ABSENT
+    """None leaves what is there alone: another reader may hold the key to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A stored result, without its value.
+
+    Attributes
+    ----------
+    key : str
+        The logical key, ``cache/<name>/<h2>/<digest>``.
+    name : str
+        The cache's name.
+    created : datetime
+        When it was stored (UTC).
+    age_seconds : float
+        Its age when it was looked at.
+    size_bytes : int
+        Its size as stored.
+    codec : str
+        How the value was encoded.
+    tags : Mapping[str, str]
+        The tags it was stored with.
+    compute_seconds : float
+        How long the function took.
+    producer : Mapping[str, str]
+        Python and package versions, host and process that made it.
+    """
+
+    key: str
+    name: str
+    created: datetime
+    age_seconds: float
+    size_bytes: int
+    codec: str
+    tags: Mapping[str, str]
+    compute_seconds: float
+    producer: Mapping[str, str]
+
+
+class Outcome(Enum):
+    """What became of a computation that others waited for."""
+
+    LOOK_AGAIN = "look again"
+    COMPUTE_YOURSELF = "compute yourself"
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """How much a clearing took away.
+
+    Examples
+    --------
+    >>> Cleared(entries=2, size_bytes=2048)
+    Cleared(entries=2, size_bytes=2048)
+    """
+
+    entries: int
+    size_bytes: int
+
+    def __add__(self, other: Cleared) -> Cleared:
+        return Cleared(self.entries + other.entries, self.size_bytes + other.size_bytes)

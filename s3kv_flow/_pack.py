@@ -1,0 +1,271 @@
+"""Value to sealed bytes and back: the only place where codec, compression and envelope meet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import xxhash
+
+from s3kv_flow._model import Blob, Body, ETag, Opened
+from s3kv_flow.codecs.base import Codec
+from s3kv_flow.codecs.registry import AUTO, Codecs
+from s3kv_flow.envelope.header import ALIGNMENT, SUITE_CHECKSUM, is_entry
+from s3kv_flow.envelope.keyring import Keyring
+from s3kv_flow.envelope.seal import open_sealed, open_vouched, seal
+from s3kv_flow.errors import ConfigurationError, SealError, UnsafeCodecError
+
+#: Below, a frame of zstd costs more than it saves.
+COMPRESS_FROM_BYTES: Final = 2048
+SAMPLE_BYTES: Final = 64 * 1024
+#: A sample must shrink to this part of its size, else the payload is left as it is.
+WORTH_IT: Final = 0.8
+#: Measured: level 1 keeps up with a fast network, higher levels do not.
+LEVEL: Final = 1
+
+
+class UntrustedError(SealError):
+    """The entry may be whole, but this reader does not trust what made it."""
+
+    code = "untrusted"
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """An encoded value on its way to the tiers: payload and header in the clear."""
+
+    codec: Codec
+    header: dict[str, Any]
+    payload: list[Any] = field(repr=False)
+
+
+class Pack:
+    """Seals and opens the entries of one store.
+
+    Parameters
+    ----------
+    store_id : str
+        Says which store an entry belongs to; an entry moved to another is refused.
+    keyring : Keyring, optional
+        Seals every entry. Without it entries carry a checksum, and none may be a pickle.
+    allow_unsigned_pickle : bool
+        Write and read pickles without a keyring all the same.
+    codecs : Codecs, optional
+        The codecs to choose from.
+    """
+
+    def __init__(
+        self,
+        store_id: str,
+        keyring: Keyring | None = None,
+        *,
+        allow_unsigned_pickle: bool = False,
+        codecs: Codecs | None = None,
+    ) -> None:
+        self.store_id = store_id
+        self.keyring = keyring
+        self.codecs = codecs or Codecs()
+        self._allow_unsigned_pickle = allow_unsigned_pickle
+        self._seals_pickles = keyring is not None or allow_unsigned_pickle
+
+    def pack(
+        self, key: str, value: Any, about: Mapping[str, Any], codec: str | Codec = AUTO
+    ) -> Packed:
+        """Encode a value.
+
+        Raises
+        ------
+        EncodingError
+            No codec gives it back as it is.
+        UnsafeCodecError
+            It needs pickle, and nothing vouches for pickles here.
+        """
+        chosen, encoded = self.codecs.encode(value, codec)
+        if not chosen.safe and not self._seals_pickles:
+            raise UnsafeCodecError(
+                f"a {type(value).__qualname__} can only be stored as a pickle, "
+                "and whoever can write to the bucket could put another in its place",
+                key=key,
+                way_out="Seal entries with a keyring (`s3kv keys generate`), "
+                "or trust everybody who can write with allow_unsigned_pickle=True.",
+            )
+        spans, payload = _lay_out(encoded.buffers)
+        header = {
+            **about,
+            "codec": chosen.name,
+            "buffers": spans,
+            "bind": self.bind(key),
+        }
+        if encoded.arguments:
+            header["arguments"] = dict(encoded.arguments)
+        return Packed(chosen, header, payload)
+
+    def seal(self, packed: Packed) -> list[Any]:
+        """Give the bytes for the bucket: compressed where it pays, sealed with the keyring."""
+        payload, header = packed.payload, packed.header
+        size = sum(memoryview(part).nbytes for part in payload)
+        if size >= COMPRESS_FROM_BYTES and _shrinks(payload):
+            header = {**header, "compression": "zstd", "size": size}
+            payload = _compress(payload, size)
+        return seal(header, payload, self.keyring)
+
+    def open(self, key: str, data: memoryview) -> Opened:
+        """Verify and open what came from the bucket.
+
+        Raises
+        ------
+        SealError
+            It is not what was stored under ``key``.
+        UntrustedError
+            It is not sealed although this reader has a keyring, or is an unsealed pickle.
+        """
+        opened = open_sealed(data, self.keyring)
+        if opened.suite == SUITE_CHECKSUM and self.keyring is not None:
+            raise UntrustedError(
+                "the entry is not sealed, and this reader has a keyring",
+                key=key,
+                way_out="Whoever wrote it lacks the keyring; compute it again with it.",
+            )
+        return self._checked(key, opened)
+
+    def open_local(self, key: str, blob: Blob) -> Opened:
+        """Open what a local tier held; see :meth:`local` for what that is.
+
+        Raises
+        ------
+        SealError
+            It is not what was stored there.
+        """
+        (part,) = blob.parts
+        data = memoryview(part)
+        opened = open_vouched(data) if blob.verified else open_sealed(data, self.keyring)
+        return self._checked(key, opened)
+
+    def local(self, packed: Packed, *, etag: ETag | None, now: float, opened: bool) -> Blob:
+        """Give what a local tier shall hold: the entry in the clear, for a private folder.
+
+        A pickle stays sealed there, so that each read of it is verified against the keyring and
+        nobody who can write to the folder can have code run.
+        """
+        sealed = not opened or not packed.codec.safe
+        parts = seal(packed.header, packed.payload, self.keyring if sealed else None)
+        return Blob(parts, etag, now)
+
+    def repacked(self, opened: Opened) -> Packed:
+        """Give an opened entry as if it had just been encoded."""
+        header = {
+            name: value
+            for name, value in opened.header.items()
+            if name not in ("seal", "~checksum", "compression", "size")
+        }
+        return Packed(self.codecs.named(header["codec"]), header, [opened.payload])
+
+    def document(self, data: memoryview) -> Opened:
+        """Give a plain JSON document as if it were an entry."""
+        return Opened(SUITE_CHECKSUM, {"codec": "json", "buffers": [[0, data.nbytes]]}, data)
+
+    def open_object(self, key: str, data: memoryview) -> Opened:
+        """Open an object that may be a plain document or an entry."""
+        return self.open(key, data) if is_entry(data) else self.document(data)
+
+    def value(self, opened: Opened) -> Any:
+        """Decode the value; what comes back is the caller's alone.
+
+        Raises
+        ------
+        SealError
+            The payload cannot be decoded, by this version or at all.
+        """
+        try:
+            codec = self.codecs.named(opened.header["codec"])
+            if codec.aliases and (opened.shared or opened.payload.readonly):
+                private = memoryview(bytearray(opened.payload))
+                opened = Opened(opened.suite, opened.header, private)
+            return codec.decode(opened.header.get("arguments", {}), opened.buffers())
+        except SealError:
+            raise
+        except Exception as error:
+            raise SealError(
+                f"the entry's {opened.header.get('codec')} value cannot be decoded here: "
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+    def _checked(self, key: str, opened: Opened) -> Opened:
+        header = opened.header
+        if header.get("bind") != self.bind(key):
+            raise SealError("the entry was stored under another key or in another store", key=key)
+        try:
+            codec = self.codecs.named(str(header.get("codec")))
+        except ConfigurationError as error:
+            raise SealError(f"{error.what}, which the entry was made with", key=key) from None
+        if not codec.safe and opened.suite == SUITE_CHECKSUM and not self._allow_unsigned_pickle:
+            raise UntrustedError(
+                "the entry is a pickle that nobody vouches for",
+                key=key,
+                way_out="Seal entries with a keyring (`s3kv keys generate`).",
+            )
+        if header.get("compression"):
+            opened = Opened(opened.suite, header, _decompress(opened.payload, header))
+        return opened
+
+    def bind(self, key: str) -> str:
+        """Give what ties an entry to this store and key."""
+        return xxhash.xxh3_128_hexdigest(json.dumps([self.store_id, key]).encode())
+
+
+def _lay_out(buffers: Body) -> tuple[list[list[int]], list[Any]]:
+    """Put buffers one behind the other, each at a multiple of the alignment."""
+    spans: list[list[int]] = []
+    payload: list[Any] = []
+    offset = 0
+    for buffer in buffers:
+        padding = -offset % ALIGNMENT
+        if padding:
+            payload.append(b"\0" * padding)
+            offset += padding
+        view = memoryview(buffer)
+        spans.append([offset, view.nbytes])
+        if view.nbytes:
+            payload.append(view)
+            offset += view.nbytes
+    return spans, payload
+
+
+def _shrinks(payload: list[Any]) -> bool:
+    """Try zstd on a piece of each of the largest buffers."""
+    import zstandard
+
+    largest = sorted((memoryview(part) for part in payload), key=lambda view: -view.nbytes)[:4]
+    each = SAMPLE_BYTES // len(largest)
+    sample = b"".join(bytes(view.cast("B")[:each]) for view in largest)
+    return len(zstandard.ZstdCompressor(level=LEVEL).compress(sample)) <= WORTH_IT * len(sample)
+
+
+def _compress(payload: list[Any], size: int) -> list[Any]:
+    import zstandard
+
+    compressor = zstandard.ZstdCompressor(level=LEVEL).compressobj(size=size)
+    pieces = [compressor.compress(memoryview(part).cast("B")) for part in payload]
+    pieces.append(compressor.flush())
+    return [piece for piece in pieces if piece]
+
+
+def _decompress(payload: memoryview, header: Mapping[str, Any]) -> memoryview:
+    import zstandard
+
+    size = header.get("size")
+    if header["compression"] != "zstd" or type(size) is not int or size < 0:
+        raise SealError("the entry is compressed in a way this version does not know")
+    plain = bytearray()
+    try:
+        reader = zstandard.ZstdDecompressor().stream_reader(payload)
+        # Never more than the header says, and no faster than the bytes come.
+        while piece := reader.read(min(1 << 20, size + 1 - len(plain))):
+            plain += piece
+    except zstandard.ZstdError as error:
+        raise SealError("the entry's compressed body cannot be read") from error
+    if len(plain) != size:
+        raise SealError("the entry's compressed body has another size than its header says")
+    return memoryview(plain)

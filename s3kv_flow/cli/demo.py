@@ -1,0 +1,8 @@
+"""`s3kv demo`."""
+
+import click
+
+
+@click.command()
+def demo() -> None:
+    """Show it."""

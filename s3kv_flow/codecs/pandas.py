@@ -1,0 +1,295 @@
+"""pandas frames, series and indexes: raw buffers for what NumPy holds, Arrow for the rest.
+
+The frame is taken apart column by column instead of by pandas' own Arrow conversion, for two
+reasons: numeric columns come back as writable views of the mapped file, and every dtype that
+would come back as another (or an index that would lose its frequency) is seen and declined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
+
+from s3kv_flow.codecs.arrow import ipc_bytes, single_array
+from s3kv_flow.codecs.base import Encoded
+from s3kv_flow.codecs.numpy import array_over, describe_dtype, raw_bytes
+from s3kv_flow.codecs.plain import dump_exact
+
+Spec = Optional[dict[str, Any]]
+
+
+class PandasCodec:
+    """Exactly `pandas.DataFrame`, `Series` and `Index`, without mixed-object columns."""
+
+    name = "pandas"
+    safe = True
+    aliases = True
+
+    def encode(self, value: Any) -> Encoded | None:
+        import pandas as pd
+
+        writer = _Writer()
+        if type(value) is pd.DataFrame:
+            spec = writer.frame(value)
+        elif type(value) is pd.Series:
+            spec = writer.series(value)
+        elif isinstance(value, pd.Index):
+            spec = writer.index(value)
+            spec = None if spec is None else {"index": spec}
+        else:
+            return None
+        return None if spec is None else Encoded(writer.buffers, spec)
+
+    def decode(self, arguments: Mapping[str, Any], buffers: Sequence[memoryview]) -> Any:
+        import pandas as pd
+
+        reader = _Reader(buffers)
+        index = reader.index(arguments["index"])
+        if "columns" in arguments:
+            columns = [reader.array(spec) for spec in arguments["values"]]
+            value = pd.DataFrame(dict(enumerate(columns)), index=index, copy=False)
+            value.columns = reader.index(arguments["columns"])
+        elif "value" in arguments:
+            array = reader.array(arguments["value"])
+            value = pd.Series(array, index=index, name=arguments["name"], copy=False)
+        else:
+            return index
+        value.attrs = dict(arguments["attrs"])
+        return value
+
+
+class _Writer:
+    def __init__(self) -> None:
+        self.buffers: list[Any] = []
+
+    def _add(self, buffer: Any) -> int:
+        self.buffers.append(buffer)
+        return len(self.buffers) - 1
+
+    def _common(self, value: Any) -> Spec:
+        if not value.flags.allows_duplicate_labels or dump_exact(value.attrs) is None:
+            return None
+        index = self.index(value.index)
+        return None if index is None else {"index": index, "attrs": value.attrs}
+
+    def frame(self, frame: Any) -> Spec:
+        spec = self._common(frame)
+        columns = self.index(frame.columns)
+        if spec is None or columns is None:
+            return None
+        values = []
+        for position in range(frame.shape[1]):
+            column = self.array(frame.iloc[:, position].array)
+            if column is None:
+                return None
+            values.append(column)
+        return {**spec, "columns": columns, "values": values}
+
+    def series(self, series: Any) -> Spec:
+        spec = self._common(series)
+        value = self.array(series.array)
+        if spec is None or value is None or not _is_label(series.name):
+            return None
+        return {**spec, "value": value, "name": series.name}
+
+    def index(self, index: Any) -> Spec:
+        import pandas as pd
+
+        if not all(map(_is_label, index.names)):
+            return None
+        names: dict[str, Any] = {"names": list(index.names)}
+        if type(index) is pd.RangeIndex:
+            return {"range": [index.start, index.stop, index.step], **names}
+        if type(index) is pd.MultiIndex:
+            levels = [self.index(level) for level in index.levels]
+            if None in levels:
+                return None
+            codes = [self.array(pd.Series(codes, copy=False).array) for codes in index.codes]
+            return {"levels": levels, "codes": codes, **names}
+        if type(index) not in (pd.Index, pd.DatetimeIndex, pd.TimedeltaIndex, pd.CategoricalIndex):
+            return None
+        values = self.array(index.array)
+        frequency = getattr(index, "freqstr", None)
+        if values is None:
+            return None
+        if frequency is not None:
+            if pd.tseries.frequencies.to_offset(frequency) != index.freq:
+                return None
+            names["frequency"] = frequency
+        return {"values": values, **names}
+
+    def array(self, array: Any) -> Spec:
+        import numpy as np
+        import pandas as pd
+
+        dtype = array.dtype
+        if isinstance(dtype, np.dtype):
+            values = array.to_numpy()
+            if values.dtype == object:
+                return self._strings(values)
+            described = describe_dtype(values.dtype)
+            if described is None or values.dtype.kind not in "biufcMm":
+                return None
+            return {"raw": self._add(raw_bytes(values)), "dtype": described, "size": len(values)}
+        if isinstance(dtype, pd.DatetimeTZDtype):
+            zone = _zone_name(dtype.tz)
+            if zone is None:
+                return None
+            raw = self._add(raw_bytes(array.asi8))
+            return {"instants": raw, "unit": dtype.unit, "zone": zone, "size": len(array)}
+        if isinstance(dtype, pd.CategoricalDtype):
+            codes = self.array(pd.Series(array.codes, copy=False).array)
+            categories = self.index(dtype.categories)
+            if categories is None:
+                return None
+            return {"codes": codes, "categories": categories, "ordered": dtype.ordered}
+        return self._extension(array, dtype)
+
+    def _strings(self, values: Any) -> Spec:
+        """Take an object column of nothing but str, with None or NaN (not both) where one is missing."""
+        import pyarrow as pa
+
+        kinds = set(map(type, values))
+        if not kinds <= {str, type(None)} and not kinds <= {str, float}:
+            return None
+        if float in kinds and any(type(one) is float and one == one for one in values):
+            return None
+        if str not in kinds:
+            return None
+        try:
+            arrow = pa.array(values, pa.large_string(), from_pandas=True)
+        except (pa.ArrowException, UnicodeEncodeError):
+            return None
+        return {"strings": self._arrow(arrow), "missing": "nan" if float in kinds else "none"}
+
+    def _extension(self, array: Any, dtype: Any) -> Spec:
+        import pyarrow as pa
+
+        spec = _dtype_spec(dtype)
+        if spec is None or not (
+            hasattr(dtype, "__from_arrow__") and hasattr(array, "__arrow_array__")
+        ):
+            return None
+        try:
+            arrow = pa.array(array)
+        except (pa.ArrowException, UnicodeEncodeError):
+            return None
+        if isinstance(arrow, pa.ChunkedArray):
+            arrow = single_array(pa.table({"": arrow}))
+        if isinstance(arrow.type, pa.BaseExtensionType):
+            return None
+        return {"extension": self._arrow(arrow), **spec}
+
+    def _arrow(self, array: Any) -> int:
+        import pyarrow as pa
+
+        return self._add(memoryview(ipc_bytes(pa.table({"": array}))))
+
+
+class _Reader:
+    def __init__(self, buffers: Sequence[memoryview]) -> None:
+        self._buffers = buffers
+
+    def index(self, spec: Mapping[str, Any]) -> Any:
+        import pandas as pd
+
+        names = spec["names"]
+        if "range" in spec:
+            start, stop, step = spec["range"]
+            return pd.RangeIndex(start, stop, step, name=names[0])
+        if "levels" in spec:
+            levels = [self.index(level) for level in spec["levels"]]
+            codes = [self.array(codes) for codes in spec["codes"]]
+            return pd.MultiIndex(levels, codes, names=names, verify_integrity=False)
+        values = self.array(spec["values"])
+        if "frequency" in spec:
+            kind = pd.TimedeltaIndex if values.dtype.kind == "m" else pd.DatetimeIndex
+            return kind(values, freq=spec["frequency"], name=names[0])
+        return pd.Index(values, dtype=values.dtype, name=names[0], copy=False)
+
+    def array(self, spec: Mapping[str, Any]) -> Any:
+        import pandas as pd
+
+        if "raw" in spec:
+            return array_over(self._buffers[spec["raw"]], spec["dtype"], (spec["size"],))
+        if "instants" in spec:
+            raw = array_over(self._buffers[spec["instants"]], "<i8", (spec["size"],))
+            dtype = pd.DatetimeTZDtype(spec["unit"], _zone(spec["zone"]))
+            instants = raw.view(f"M8[{spec['unit']}]")
+            return (
+                pd.Series(instants, copy=False).dt.tz_localize("UTC").dt.tz_convert(dtype.tz).array
+            )
+        if "codes" in spec:
+            return pd.Categorical.from_codes(
+                self.array(spec["codes"]),
+                categories=self.index(spec["categories"]),
+                ordered=spec["ordered"],
+            )
+        if "strings" in spec:
+            return self._strings(spec)
+        return _dtype(spec).__from_arrow__(self._arrow(spec["extension"]))
+
+    def _strings(self, spec: Mapping[str, Any]) -> Any:
+        import numpy as np
+        import pandas as pd
+
+        arrow = self._arrow(spec["strings"])
+        values = arrow.to_numpy(zero_copy_only=False)
+        if spec["missing"] == "nan" and arrow.null_count:
+            values = values.copy()
+            values[arrow.is_null().to_numpy(zero_copy_only=False)] = np.nan
+        # A Series keeps the dtype; pandas 3 would read a bare object array as its `str`.
+        return pd.array(values, dtype=object)
+
+    def _arrow(self, number: int) -> Any:
+        import pyarrow as pa
+
+        return single_array(pa.ipc.open_stream(pa.py_buffer(self._buffers[number])).read_all())
+
+
+def _is_label(name: object) -> bool:
+    return name is None or type(name) in (str, int, bool)
+
+
+def _zone_name(zone: Any) -> str | None:
+    import datetime
+    import zoneinfo
+
+    if zone is datetime.timezone.utc:
+        return "utc"
+    if type(zone) is zoneinfo.ZoneInfo and zone.key:
+        return f"zoneinfo:{zone.key}"
+    return None
+
+
+def _zone(name: str) -> Any:
+    import datetime
+    import zoneinfo
+
+    return datetime.timezone.utc if name == "utc" else zoneinfo.ZoneInfo(name.partition(":")[2])
+
+
+def _dtype_spec(dtype: Any) -> Spec:
+    import pandas as pd
+
+    if isinstance(dtype, pd.StringDtype):
+        missing = "NA" if dtype.na_value is pd.NA else "nan"
+        spec: dict[str, Any] = {"storage": dtype.storage, "missing": missing}
+    else:
+        spec = {"dtype": str(dtype)}
+    try:
+        back = _dtype(spec)
+    except (TypeError, ValueError, NotImplementedError):
+        return None
+    return spec if back == dtype and repr(back) == repr(dtype) else None
+
+
+def _dtype(spec: Mapping[str, Any]) -> Any:
+    import numpy as np
+    import pandas as pd
+
+    if "storage" in spec:
+        if spec["missing"] == "NA":
+            return pd.StringDtype(spec["storage"])
+        return pd.StringDtype(spec["storage"], na_value=np.nan)
+    return pd.api.types.pandas_dtype(spec["dtype"])

@@ -1,0 +1,156 @@
+"""The keys that seal entries: where they come from, and how they are named."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+from s3kv_flow.errors import ConfigurationError
+
+KEY_BYTES: Final = 32
+_KEY_ID = re.compile(r"[A-Za-z0-9_\-]{1,64}\Z")
+
+
+class Keyring:
+    """Named 256-bit keys. The first one seals; all of them open.
+
+    Parameters
+    ----------
+    keys : Mapping[str, bytes]
+        Key id to 32 random bytes, the sealing key first.
+
+    Raises
+    ------
+    ConfigurationError
+        No key, a malformed id, or a key of another size.
+
+    Examples
+    --------
+    >>> ring = Keyring.generate("2026-11")
+    >>> Keyring.parse(ring.text()) == ring
+    True
+    >>> ring
+    Keyring('2026-11')
+    """
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        if not keys:
+            raise ConfigurationError("the keyring is empty", way_out=_WAY_OUT)
+        for key_id, secret in keys.items():
+            if not _KEY_ID.match(key_id):
+                raise ConfigurationError(
+                    f"key id {key_id!r} is not 1 to 64 letters, digits, - or _", way_out=_WAY_OUT
+                )
+            if len(secret) != KEY_BYTES:
+                raise ConfigurationError(
+                    f"key {key_id!r} has {len(secret)} bytes instead of {KEY_BYTES}",
+                    way_out=_WAY_OUT,
+                )
+        self._keys: Mapping[str, bytes] = MappingProxyType(dict(keys))
+
+    @classmethod
+    def generate(cls, key_id: str | None = None) -> Keyring:
+        """Make a keyring of one new random key."""
+        return cls({key_id or f"k{os.urandom(4).hex()}": os.urandom(KEY_BYTES)})
+
+    @classmethod
+    def parse(cls, text: str) -> Keyring:
+        """Read ``id:base64`` pairs, one a line or separated by commas; ``#`` begins a comment."""
+        keys: dict[str, bytes] = {}
+        for line in text.replace(",", "\n").splitlines():
+            pair = line.partition("#")[0].strip()
+            if not pair:
+                continue
+            key_id, colon, encoded = pair.partition(":")
+            try:
+                secret = base64.b64decode(encoded.strip(), validate=True)
+            except (binascii.Error, ValueError):
+                secret = b""
+            if not colon or not secret or key_id in keys:
+                raise ConfigurationError(
+                    "a line of the keyring is not one new id:base64 pair", way_out=_WAY_OUT
+                )
+            keys[key_id.strip()] = secret
+        return cls(keys)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Keyring:
+        """Read a keyring file, which nobody but its owner may read.
+
+        Raises
+        ------
+        ConfigurationError
+            Absent, unreadable, malformed, or readable by others.
+        """
+        try:
+            with open(path, encoding="ascii") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                text = file.read()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"the keyring file {os.fspath(path)!r} cannot be read: {error}", way_out=_WAY_OUT
+            ) from error
+        if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
+            raise ConfigurationError(
+                f"the keyring file {os.fspath(path)!r} is open to other users",
+                way_out=f"chmod 600 {os.fspath(path)}",
+            )
+        return cls.parse(text)
+
+    def write(self, path: str | os.PathLike[str]) -> bool:
+        """Write a new file of mode 0600; False where another process wrote one first."""
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft = target.with_name(f".{target.name}.{os.urandom(8).hex()}")
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="ascii") as file:
+                file.write(self.text())
+            try:
+                os.link(draft, target)  # unlike a rename, never replaces
+            except FileExistsError:
+                return False
+        finally:
+            os.unlink(draft)
+        return True
+
+    def text(self) -> str:
+        """Give the keyring as :meth:`parse` reads it. This is the secret itself."""
+        return "".join(
+            f"{key_id}:{base64.b64encode(secret).decode()}\n"
+            for key_id, secret in self._keys.items()
+        )
+
+    @property
+    def sealing(self) -> tuple[str, bytes]:
+        """The id and the bytes of the key that new entries are sealed with."""
+        return next(iter(self._keys.items()))
+
+    def get(self, key_id: str) -> bytes | None:
+        """Give a key by its id."""
+        return self._keys.get(key_id)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Keyring) and list(self._keys.items()) == list(other._keys.items())
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._keys.items()))
+
+    def __repr__(self) -> str:
+        return f"Keyring({', '.join(map(repr, self))})"
+
+    def __reduce__(self) -> tuple[type[Keyring], tuple[dict[str, bytes]]]:
+        return Keyring, (dict(self._keys),)
+
+
+_WAY_OUT: Final = "Make one with `s3kv keys generate`."

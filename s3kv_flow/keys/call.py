@@ -1,0 +1,156 @@
+"""A call to its digest: the function, and every argument by name, kind and value.
+
+An argument given by position, by keyword or by default is one key.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from s3kv_flow.errors import ConfigurationError, UnhashableArgumentError
+from s3kv_flow.keys import handlers as handlers
+from s3kv_flow.keys.code import Identity
+from s3kv_flow.keys.digest import SCHEME, XXH3_128, Digest
+from s3kv_flow.keys.token import INLINE_BYTES, SCALARS, Encoder
+
+_Kind = inspect.Parameter
+
+_INLINE: Final = INLINE_BYTES + 2
+
+
+class CallKey:
+    """Gives the digest of each call of one function.
+
+    Parameters
+    ----------
+    function : callable
+        Whose signature arguments are bound to.
+    identity : Identity
+        What the digest takes from the function itself.
+    ignore : iterable of str
+        Names of parameters that are left out.
+    key : callable, optional
+        A function of the same arguments that gives what to hash in their place.
+    digest : Digest
+        The hash.
+
+    Raises
+    ------
+    ConfigurationError
+        ``ignore`` names no parameter of the function.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        identity: Identity,
+        *,
+        ignore: Iterable[str] = (),
+        key: Callable[..., Any] | None = None,
+        digest: Digest = XXH3_128,
+    ) -> None:
+        self.identity = identity
+        self._digest = digest
+        self._key = key
+        self._ignore = frozenset([ignore] if isinstance(ignore, str) else ignore)
+        self._signature = _signature(function)
+        parameters = {} if self._signature is None else self._signature.parameters
+        unknown = self._ignore - set(parameters)
+        if unknown:
+            raise ConfigurationError(
+                f"ignore names {', '.join(sorted(unknown))}, which "
+                f"{getattr(function, '__qualname__', function)} does not take",
+                way_out=f"It takes {', '.join(parameters) or 'no arguments'}.",
+            )
+        self._prefixes = {
+            name: SCALARS[str](name) + b"%d" % parameter.kind
+            for name, parameter in parameters.items()
+            if name not in self._ignore
+        }
+        self._simple = self._simple_prefixes()
+
+    def _simple_prefixes(self) -> list[bytes] | None:
+        """Give the prefixes in order, where a call of that many positional arguments binds as it stands."""
+        if self._signature is None or self._ignore or self._key is not None:
+            return None
+        parameters = self._signature.parameters.values()
+        if any(
+            one.kind not in (_Kind.POSITIONAL_ONLY, _Kind.POSITIONAL_OR_KEYWORD)
+            for one in parameters
+        ):
+            return None
+        return [self._prefixes[one.name] for one in parameters]
+
+    def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """Give the digest of a call, in hex.
+
+        Raises
+        ------
+        UnhashableArgumentError
+            An argument has no stable key.
+        TypeError
+            The arguments do not fit the function.
+        """
+        digest = self._digest
+        parts = [SCHEME, self.identity.token(digest)]
+        simple = self._simple
+        if simple is not None and not kwargs and len(args) == len(simple):
+            encoder = None
+            for prefix, value in zip(simple, args):
+                scalar = SCALARS.get(type(value))
+                if scalar is not None:
+                    token = scalar(value)
+                    if len(token) <= _INLINE:
+                        parts.append(prefix + token)
+                        continue
+                if encoder is None:
+                    encoder = Encoder(digest)
+                parts.append(prefix + self._argument(encoder, prefix, value))
+        else:
+            parts += self._bound(args, kwargs)
+        return digest.of(b"".join(parts)).hex()
+
+    def _argument(self, encoder: Encoder, prefix: bytes, value: Any) -> bytes:
+        try:
+            return encoder.token(value)
+        except UnhashableArgumentError as error:
+            error.within(prefix[2:-1].decode())
+            raise
+
+    def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[bytes]:
+        encoder = Encoder(self._digest)
+        if self._key is not None:
+            try:
+                return [b"k", encoder.token(self._key(*args, **kwargs))]
+            except UnhashableArgumentError as error:
+                error.within("key(...)")
+                raise
+        if self._signature is None:
+            return [encoder.sequence(b"args", args), encoder.mapping(b"kwargs", kwargs.items())]
+        parts = []
+        for name, value in self.arguments(args, kwargs).items():
+            prefix = self._prefixes.get(name)
+            if prefix is not None:
+                try:
+                    parts.append(prefix + encoder.token(value))
+                except UnhashableArgumentError as error:
+                    error.within(name)
+                    raise
+        return parts
+
+    def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Bind a call's arguments to the parameters, defaults filled in."""
+        if self._signature is None:
+            return {"args": args, "kwargs": dict(kwargs)}
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.arguments
+
+
+def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (ValueError, TypeError):  # some builtins do not tell
+        return None

@@ -1,0 +1,726 @@
+"""What a function is: its own code, and all user code and data it reaches.
+
+The functions and classes that one function reaches form a graph, with cycles. It is walked from
+the root, breadth first; each part is encoded once, referring to others by the number under which
+the walk met them. So a walk is linear, recursion needs no special care, and equal graphs get equal
+tokens.
+
+A walk leaves *guards*: all that it read and that could change while the process lives. The next
+call only checks them, mostly by identity, and walks again when one has changed.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import collections
+import dataclasses
+import datetime
+import decimal
+import dis
+import enum
+import functools
+import inspect
+import pathlib
+import re
+import types
+import uuid
+import warnings
+import weakref
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
+from s3kv_flow.keys import source
+from s3kv_flow.keys.digest import Digest
+from s3kv_flow.keys.token import BY_BASE, EXACT, SCALARS, Encoder
+
+_MISSING: Final = object()
+
+#: A global of more bytes than this is hashed at each call, and a warning says so.
+LARGE_GLOBAL_BYTES: Final = 16 * 1024 * 1024
+
+#: Cached functions carry their own identity here, which may be a version instead of code.
+IDENTITY_ATTRIBUTE: Final = "__s3kv_identity__"
+
+
+class Guards:
+    """What a walk has read; while it all holds, the walk would give the same token."""
+
+    __slots__ = ("cells", "classes", "data", "functions", "names")
+
+    def __init__(self) -> None:
+        self.names: list[tuple[Any, str, Any]] = []
+        self.functions: list[tuple[Any, Any, Any, Any, int]] = []
+        self.cells: list[tuple[Any, Any]] = []
+        self.classes: list[tuple[type, dict[str, Any], Any]] = []
+        self.data: list[tuple[Any, bytes]] = []
+
+    def hold(self, digest: Digest) -> bool:
+        """Whether nothing has changed."""
+        for namespace, name, value in self.names:
+            if namespace.get(name, _MISSING) is not value:
+                return False
+        for function, code, defaults, keyword_defaults, attributes in self.functions:
+            if (
+                function.__code__ is not code
+                or function.__defaults__ is not defaults
+                or function.__kwdefaults__ is not keyword_defaults
+                or len(function.__dict__) != attributes
+            ):
+                return False
+        for cell, value in self.cells:
+            if _contents(cell) is not value:
+                return False
+        for kind, members, bases in self.classes:
+            now = vars(kind)
+            if kind.__bases__ is not bases and kind.__bases__ != bases:
+                return False
+            if len(now) != len(members):
+                return False
+            for name, member in members.items():
+                if now.get(name, _MISSING) is not member:
+                    return False
+        for value, token in self.data:
+            try:
+                if Encoder(digest, _by_identity).token(value) != token:
+                    return False
+            except UnhashableArgumentError:
+                return False
+        return True
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Walked:
+    token: bytes
+    guards: Guards
+    digest: str
+
+
+def _by_identity(value: Any, encoder: Encoder) -> bytes:
+    """Tell code apart within this process only, for guards; the code itself has its own."""
+    return b"@%20d" % id(value)
+
+
+class Identity:
+    """What the key of a function's calls takes from the function.
+
+    Parameters
+    ----------
+    function : function
+        The user's function, as it was handed to the decorator.
+    mode : {"deep", "shallow", "none"}
+        With all the user code it reaches, alone, or not at all.
+    version : object, optional
+        Takes the place of the code.
+    """
+
+    __slots__ = ("_walked", "function", "mode", "version")
+
+    def __init__(self, function: Any, mode: str = "deep", version: Any = None) -> None:
+        self.function = function
+        self.mode = mode
+        self.version = version
+        self._walked: _Walked | None = None
+        if mode != "none" and version is None:
+            inner = inspect.unwrap(function)
+            code = getattr(inner, "__code__", None)
+            if code is not None:
+                source.remember(code.co_filename, getattr(inner, "__globals__", None))
+
+    def token(self, digest: Digest) -> bytes:
+        """Give the token of the code as it is now."""
+        walked = self._walked
+        if walked is not None and walked.digest == digest.name and walked.guards.hold(digest):
+            return walked.token
+        if self.version is not None:
+            token, guards = Encoder(digest).record(b"version", self.version), Guards()
+        elif self.mode == "none":
+            token, guards = b"N", Guards()
+        else:
+            walk = _Walk(digest, deep=self.mode == "deep", root=self.function)
+            token, guards = walk.run(), walk.guards
+        self._walked = _Walked(token, guards, digest.name)
+        return token
+
+
+#: Walks of functions and classes that were met as values, by identity.
+_walks: dict[int, tuple[weakref.ref[Any], _Walked]] = {}
+
+
+def _code(value: Any, encoder: Encoder) -> bytes:
+    """Give the token of a user's function or class met among values."""
+    if encoder.code is not None:
+        return encoder.code(value, encoder)
+    known = _walks.get(id(value))
+    if known is not None and known[0]() is value:
+        walked = known[1]
+        if walked.digest == encoder.digest.name and walked.guards.hold(encoder.digest):
+            return walked.token
+    walk = _Walk(encoder.digest, deep=True, root=None)
+    walk.refer(value, encoder)
+    token = walk.run()
+    identity = id(value)
+    reference = weakref.ref(value, lambda _: _walks.pop(identity, None))
+    _walks[identity] = reference, _Walked(token, walk.guards, encoder.digest.name)
+    return token
+
+
+class _Walk:
+    def __init__(self, digest: Digest, *, deep: bool, root: Any) -> None:
+        self.guards = Guards()
+        self._deep = deep
+        self._encoder = Encoder(digest, self.refer)
+        self._numbers: dict[int, int] = {}
+        self._parts: list[Any] = []
+        self._root = root
+        if root is not None:
+            if isinstance(root, types.FunctionType):
+                self._number(root)
+            else:
+                self._parts.append(root)
+
+    def refer(self, value: Any, encoder: Encoder) -> bytes:
+        """Give a reference to a part of the graph, which is visited in its turn."""
+        return b"u" + SCALARS[int](self._number(value))
+
+    def _number(self, value: Any) -> int:
+        number = self._numbers.get(id(value))
+        if number is None:
+            number = self._numbers[id(value)] = len(self._parts)
+            self._parts.append(value)
+        return number
+
+    def run(self) -> bytes:
+        tokens = []
+        position = 0
+        while position < len(self._parts):
+            part = self._parts[position]
+            if isinstance(part, types.FunctionType):
+                tokens.append(self._function(part))
+            elif isinstance(part, type):
+                tokens.append(self._class(part))
+            else:  # a callable object at the root
+                tokens.append(self._data(part, "function"))
+            position += 1
+        return self._encoder.node(b"code", *tokens)
+
+    # Functions
+
+    def _function(self, function: types.FunctionType) -> bytes:
+        encoder = self._encoder
+        node = source.node_of(function)
+        code = function.__code__
+        root = function is self._root
+        self.guards.functions.append(
+            (
+                function,
+                code,
+                function.__defaults__,
+                function.__kwdefaults__,
+                len(function.__dict__),
+            )
+        )
+        parts = [_tree(node, encoder) if node is not None else _bytecode(code, encoder)]
+        if not root:  # the root's arguments, defaults included, are bound at each call
+            parts += self._each(b"defaults", enumerate(function.__defaults__ or ()))
+            parts += self._each(b"keyword defaults", (function.__kwdefaults__ or {}).items())
+        names = _names_of(code, node)
+        for name, cell in zip(code.co_freevars, function.__closure__ or ()):
+            value = _contents(cell)
+            if name in names.written and type(value) in _WRITABLE:
+                continue
+            self.guards.cells.append((cell, value))
+            parts.append(encoder.token(name) + self._data(value, name))
+        if self._deep:
+            for label, value in self._references(function, node):
+                parts.append(encoder.token(label) + value)
+        parts += self._each(b"attributes", sorted(function.__dict__.items()))
+        return encoder.node(b"function", *parts)
+
+    def _each(self, tag: bytes, items: Iterable[tuple[Any, Any]]) -> list[bytes]:
+        encoder = self._encoder
+        tokens = [encoder.token(name) + self._data(value, str(name)) for name, value in items]
+        return [encoder.node(tag, *tokens)]
+
+    def _references(
+        self, function: types.FunctionType, node: ast.AST | None
+    ) -> Iterator[tuple[str, bytes]]:
+        """Give what a function reads by name, following attributes through user modules."""
+        encoder, namespace = self._encoder, function.__globals__
+        names = _names_of(function.__code__, node)
+        for name in names.globals:
+            if name.startswith("__") and name.endswith("__"):
+                continue
+            value = namespace.get(name, _MISSING)
+            if name in names.written and type(value) in _WRITABLE:
+                continue
+            self.guards.names.append((namespace, name, value))
+            if value is _MISSING:
+                yield name, b"builtin" if hasattr(builtins, name) else b"missing"
+            elif isinstance(value, types.ModuleType) and source.is_user_module(value.__name__):
+                if name in names.bare or node is None:
+                    yield name, encoder.token(value)
+                for chain in names.chains.get(name, ()):
+                    yield self._through_modules(name, value, chain)
+            else:
+                yield name, self._data(value, name)
+        for module in names.imports_in(namespace):
+            yield f"import {module}", encoder.token(_module_sources(module, encoder))
+
+    def _through_modules(
+        self, name: str, module: types.ModuleType, chain: tuple[str, ...]
+    ) -> tuple[str, bytes]:
+        value: Any = module
+        path = name
+        for attribute in chain:
+            if not isinstance(value, types.ModuleType):
+                break
+            namespace = vars(value)
+            value = namespace.get(attribute, _MISSING)
+            self.guards.names.append((namespace, attribute, value))
+            path += "." + attribute
+        return path, b"missing" if value is _MISSING else self._data(value, path)
+
+    def _data(self, value: Any, name: str) -> bytes:
+        """Give the token of a value that code reads; one without a key counts by its type."""
+        if value is _MISSING:
+            return b"missing"
+        try:
+            token = self._encoder.token(value)
+        except UnhashableArgumentError as error:
+            kind = type(value)
+            warnings.warn(
+                f"{name!r}, which a cached function reads, counts in its key only by its type "
+                f"{kind.__module__}.{kind.__qualname__}: {error.what}",
+                UnstableKeyWarning,
+                stacklevel=2,
+            )
+            return self._encoder.record(b"opaque", _name(kind))
+        if not _is_constant(value):
+            if getattr(value, "nbytes", 0) > LARGE_GLOBAL_BYTES:
+                warnings.warn(
+                    f"{name!r}, which a cached function reads, is hashed at each call and has "
+                    f"{value.nbytes >> 20} MB; pass it as an argument, or give version=",
+                    UnstableKeyWarning,
+                    stacklevel=2,
+                )
+            self.guards.data.append(
+                (value, Encoder(self._encoder.digest, _by_identity).token(value))
+            )
+        return token
+
+    # Classes
+
+    def _class(self, kind: type) -> bytes:
+        encoder = self._encoder
+        members = dict(vars(kind))
+        self.guards.classes.append((kind, members, kind.__bases__))
+        parts = [encoder.token(_name(kind)), *map(encoder.token, kind.__bases__)]
+        generated = _has_generated_methods(kind)
+        enumerated: dict[str, Any] = dict(getattr(kind, "__members__", {}))
+        is_enum = issubclass(kind, enum.Enum)
+        for name in sorted(members):
+            if name in _NOT_THE_CLASS or name.startswith(("__pydantic", "__attrs")):
+                continue
+            member = members[name]
+            if is_enum and (
+                name in enumerated
+                or (name.startswith("_") and not isinstance(member, types.FunctionType))
+            ):
+                continue
+            plain = _plain(member)
+            if isinstance(plain, types.FunctionType) and _is_not_written(plain, name, generated):
+                continue
+            if isinstance(plain, _DESCRIPTORS) or type(plain).__name__ == "_tuplegetter":
+                continue
+            parts.append(encoder.token(name) + self._data(plain, f"{kind.__qualname__}.{name}"))
+        if is_enum:
+            values = [(name, member.value) for name, member in enumerated.items()]
+            parts.append(self._data(values, kind.__qualname__))
+        if dataclasses.is_dataclass(kind):
+            parts.append(encoder.token([field.name for field in dataclasses.fields(kind)]))
+        return encoder.node(b"class", *parts)
+
+
+_DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, types.BuiltinFunctionType)
+
+#: What the interpreter, `abc`, `dataclasses` and pickling write into a class.
+_NOT_THE_CLASS: Final = frozenset(
+    [
+        "__dict__",
+        "__weakref__",
+        "__doc__",
+        "__module__",
+        "__qualname__",
+        "__firstlineno__",
+        "__static_attributes__",
+        "__annotations__",
+        "__annotate__",
+        "__annotate_func__",
+        "__annotations_cache__",
+        "__conditional_annotations__",
+        "__abstractmethods__",
+        "_abc_impl",
+        "__parameters__",
+        "__orig_bases__",
+        "__slots__",
+        "__match_args__",
+        "__dataclass_fields__",
+        "__dataclass_params__",
+        "__hash__",
+        "__signature__",
+        "__classdictcell__",
+        "__slotnames__",
+        "__type_params__",
+        "__replace__",
+    ]
+)
+
+
+def _plain(member: Any) -> Any:
+    if isinstance(member, (classmethod, staticmethod)):
+        return member.__func__
+    if isinstance(member, property):
+        return member.fget, member.fset, member.fdel
+    if isinstance(member, functools.cached_property):
+        return member.func
+    return member
+
+
+def _has_generated_methods(kind: type) -> bool:
+    return dataclasses.is_dataclass(kind) or any(
+        hasattr(kind, mark) for mark in ("__attrs_attrs__", "__pydantic_fields__", "_fields")
+    )
+
+
+def _is_not_written(function: types.FunctionType, name: str, generated: bool) -> bool:
+    """Whether a method was made by a decorator or inherited from an installed package."""
+    filename = getattr(inspect.unwrap(function), "__code__", function.__code__).co_filename
+    if generated and name.startswith("_") and filename.startswith("<"):
+        return True
+    return not source.is_user_file(filename)
+
+
+# Names that a piece of code reads
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Names:
+    globals: tuple[str, ...]
+    chains: dict[str, tuple[tuple[str, ...], ...]]
+    bare: frozenset[str]
+    written: frozenset[str]
+    imports: tuple[tuple[int, str], ...]
+
+    def imports_in(self, namespace: dict[str, Any]) -> list[str]:
+        """Give the user modules that are imported inside of the function."""
+        found = set()
+        for level, name in self.imports:
+            absolute = _absolute(level, name, namespace.get("__package__") or "")
+            if absolute and source.module_tree(absolute)[0] is not None:
+                found.add(absolute)
+        return sorted(found)
+
+
+def _absolute(level: int, name: str, package: str) -> str:
+    if not level:
+        return name
+    parts = package.split(".")
+    base = ".".join(parts[: len(parts) - level + 1])
+    return f"{base}.{name}" if name else base
+
+
+_names: dict[int, tuple[types.CodeType, _Names]] = {}
+
+
+def _names_of(code: types.CodeType, node: ast.AST | None) -> _Names:
+    known = _names.get(id(code))
+    if known is None or known[0] is not code:
+        known = _names[id(code)] = code, _collect_names(code, node)
+    return known[1]
+
+
+def _collect_names(code: types.CodeType, node: ast.AST | None) -> _Names:
+    read: set[str] = set()
+    pending = [code]
+    while pending:
+        one = pending.pop()
+        for instruction in dis.get_instructions(one):
+            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                read.add(instruction.argval)
+        pending.extend(each for each in one.co_consts if isinstance(each, types.CodeType))
+    chains: dict[str, set[tuple[str, ...]]] = {}
+    imports: set[tuple[int, str]] = set()
+    under_attribute: set[int] = set()
+    bare: set[str] = set()
+    for part in ast.walk(node) if node is not None else ():
+        if isinstance(part, ast.Attribute):
+            chain, value = [part.attr], part.value
+            while isinstance(value, ast.Attribute):
+                chain.append(value.attr)
+                value = value.value
+            if isinstance(value, ast.Name):
+                chains.setdefault(value.id, set()).add(tuple(reversed(chain)))
+                under_attribute.add(id(value))
+        elif isinstance(part, ast.ImportFrom):
+            imports.update((part.level, _dotted(part.module, alias.name)) for alias in part.names)
+            imports.add((part.level, part.module or ""))
+        elif isinstance(part, ast.Import):
+            imports.update((0, alias.name) for alias in part.names)
+    for part in ast.walk(node) if node is not None else ():
+        if isinstance(part, ast.Name) and id(part) not in under_attribute:
+            bare.add(part.id)
+    return _Names(
+        tuple(sorted(read)),
+        {name: tuple(sorted(found)) for name, found in chains.items()},
+        frozenset(bare),
+        _only_written(node) if node is not None else frozenset(),
+        tuple(sorted(imports)),
+    )
+
+
+#: Methods that change a container and tell nothing of it, as statements of their own.
+_WRITES: Final = frozenset({"add", "append", "appendleft", "clear", "extend", "insert", "update"})
+#: Where such a method, or an assignment to an item, is what it looks like.
+_WRITABLE: Final = frozenset(
+    {list, set, dict, collections.deque, collections.Counter, collections.defaultdict, int, float}
+)
+
+
+def _only_written(node: ast.AST) -> frozenset[str]:
+    """Give the names that a function writes to and never reads, such as a log of its calls.
+
+    What lies under them cannot change what the function gives, so it does not count.
+    """
+    written: set[int] = set()
+    for part in ast.walk(node):
+        target: ast.AST | None = None
+        if isinstance(part, ast.Expr) and isinstance(part.value, ast.Call):
+            called = part.value.func
+            if isinstance(called, ast.Attribute) and called.attr in _WRITES:
+                target = called.value
+        elif isinstance(part, ast.AugAssign):
+            target = part.target.value if isinstance(part.target, ast.Subscript) else part.target
+        elif isinstance(part, ast.Assign) and len(part.targets) == 1:
+            place = part.targets[0]
+            target = place.value if isinstance(place, ast.Subscript) else None
+        if isinstance(target, ast.Name):
+            written.add(id(target))
+    names = [part for part in ast.walk(node) if isinstance(part, ast.Name)]
+    read = {part.id for part in names if id(part) not in written}
+    return frozenset({part.id for part in names if id(part) in written} - read)
+
+
+def _dotted(module: str | None, name: str) -> str:
+    return f"{module}.{name}" if module else name
+
+
+def _contents(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not yet filled
+        return _MISSING
+
+
+_CONSTANT_TYPES: Final = frozenset(
+    {
+        *SCALARS,
+        decimal.Decimal,
+        datetime.date,
+        datetime.datetime,
+        datetime.time,
+        datetime.timedelta,
+        datetime.timezone,
+        uuid.UUID,
+        range,
+        re.Pattern,
+        type(pathlib.Path()),
+        pathlib.PurePosixPath,
+        types.ModuleType,
+        types.BuiltinFunctionType,
+        types.FunctionType,
+    }
+)
+
+
+def _is_constant(value: Any) -> bool:
+    """Whether a value cannot change, or guards of its own tell when it does."""
+    kind = type(value)
+    if kind in (tuple, frozenset):
+        return len(value) <= 64 and all(map(_is_constant, value))
+    return kind in _CONSTANT_TYPES or isinstance(value, type)
+
+
+# Trees, bytecode, modules
+
+_SKIPPED: Final = frozenset(
+    [
+        "ctx",
+        "type_comment",
+        "kind",
+        "lineno",
+        "col_offset",
+        "end_lineno",
+        "end_col_offset",
+        "decorator_list",
+        "returns",
+        "annotation",
+        "type_params",
+        "type_ignores",
+    ]
+)
+_trees: dict[tuple[int, str], tuple[ast.AST, bytes]] = {}
+
+
+def _tree(node: ast.AST, encoder: Encoder) -> bytes:
+    known = _trees.get((id(node), encoder.digest.name))
+    if known is None:
+        names = {
+            getattr(part, "attr", None) or getattr(part, "id", None) for part in ast.walk(node)
+        }
+        keep_docstrings = bool(names & {"__doc__", "getdoc"})
+        body: list[bytes] = []
+        _write(node, keep_docstrings, encoder, body, root=True)
+        known = _trees[id(node), encoder.digest.name] = node, encoder.node(b"tree", *body)
+    return known[1]
+
+
+def _write(
+    node: Any, keep_docstrings: bool, encoder: Encoder, out: list[bytes], *, root: bool = False
+) -> None:
+    """Write a tree without what does not change what it does; the same for Python 3.10 to 3.13."""
+    if isinstance(node, ast.AST):
+        in_function = not isinstance(node, (ast.ClassDef, ast.Module))
+        out.append(b"(" + type(node).__name__.encode())
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if name in _SKIPPED and not (name == "decorator_list" and not root):
+                continue
+            if root and name == "name" and in_function:
+                continue  # the key's path has the name, or whatever the user put in its place
+            if value == [] or (value is None and not isinstance(node, ast.Constant)):
+                continue
+            if isinstance(node, ast.arguments) and name in ("defaults", "kw_defaults") and root:
+                value = len(getattr(node, name))  # counted by value, where the function is
+            if name == "body" and isinstance(value, list) and not keep_docstrings:
+                value = _without_docstring(node, value)
+            out.append(name.encode() + b"=")
+            if isinstance(node, ast.Constant) and name == "value":
+                out.append(encoder.token(value))
+            else:
+                _write(value, keep_docstrings, encoder, out, root=root and name == "args")
+        out.append(b")")
+    elif isinstance(node, list):
+        out.append(b"[%d" % len(node))
+        for one in node:
+            _write(one, keep_docstrings, encoder, out)
+    else:
+        out.append(encoder.token(node))
+
+
+def _without_docstring(node: ast.AST, body: list[Any]) -> list[Any]:
+    if (
+        isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module))
+        and body
+        and isinstance(body[0], ast.Expr)
+        and isinstance(body[0].value, ast.Constant)
+        and isinstance(body[0].value.value, str)
+    ):
+        return body[1:]
+    return body
+
+
+def _bytecode(code: types.CodeType, encoder: Encoder) -> bytes:
+    """Without a trusted text: the code as compiled, which differs between versions of Python."""
+    import sys
+
+    constants = [
+        _bytecode(one, encoder) if isinstance(one, types.CodeType) else encoder.token(one)
+        for one in code.co_consts
+    ]
+    shape = [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags]
+    return encoder.node(
+        b"bytecode",
+        *map(
+            encoder.token,
+            (
+                tuple(sys.version_info[:2]),
+                code.co_code,
+                code.co_names,
+                code.co_varnames,
+                code.co_freevars,
+                code.co_cellvars,
+                shape,
+                getattr(code, "co_exceptiontable", b""),
+            ),
+        ),
+        *constants,
+    )
+
+
+def _module_sources(name: str, encoder: Encoder) -> tuple[Any, ...]:
+    """Give the texts of a user module and of all user modules it imports, loaded or not."""
+    found: dict[str, bytes] = {}
+    pending = [name]
+    while pending:
+        one = pending.pop()
+        if one in found:
+            continue
+        tree, package = source.module_tree(one)
+        if tree is None:
+            continue
+        found[one] = _tree(tree, encoder)
+        for part in ast.walk(tree):
+            if isinstance(part, ast.Import):
+                pending.extend(alias.name for alias in part.names)
+            elif isinstance(part, ast.ImportFrom):
+                base = _absolute(part.level, part.module or "", package or "")
+                pending.append(base)
+                pending.extend(_dotted(base, alias.name) for alias in part.names)
+    return tuple(sorted(found.items()))
+
+
+def _name(value: Any) -> str:
+    module = source.module_name(getattr(value, "__module__", None))
+    return f"{module}:{getattr(value, '__qualname__', getattr(value, '__name__', ''))}"
+
+
+# Handlers
+
+
+def _function_handler(value: types.FunctionType, encoder: Encoder) -> bytes:
+    identity = value.__dict__.get(IDENTITY_ATTRIBUTE)
+    if identity is not None:
+        return _cached_function(identity, encoder)
+    if not source.is_user_function(value):
+        return encoder.record(b"installed", _name(value))
+    return _code(value, encoder)
+
+
+def _cached_function(identity: Identity, encoder: Encoder) -> bytes:
+    """Give what another cached function contributes: its version where it has one, else its code."""
+    if identity.version is not None:
+        return encoder.record(b"cached", _name(identity.function), identity.version)
+    if identity.mode == "none":
+        return encoder.record(b"cached", _name(identity.function))
+    return encoder.token(identity.function)
+
+
+def _class_handler(value: type, encoder: Encoder) -> bytes:
+    if not source.is_user_module(value.__module__):
+        return encoder.record(b"installed", _name(value))
+    return _code(value, encoder)
+
+
+def _module_handler(value: types.ModuleType, encoder: Encoder) -> bytes:
+    if not source.is_user_module(value.__name__):
+        return encoder.record(b"module", value.__name__)
+    sources = _module_sources(value.__name__, encoder)
+    return encoder.record(b"module", source.module_name(value.__name__), sources)
+
+
+EXACT[types.FunctionType] = _function_handler
+EXACT[type] = _class_handler
+EXACT[types.ModuleType] = _module_handler
+BY_BASE.insert(0, (type, _class_handler))

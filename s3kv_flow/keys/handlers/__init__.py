@@ -1,0 +1,64 @@
+"""How each type is encoded. Importing this package fills the tables of `token`.
+
+A handler is a function of (value, encoder) that gives a token. `standard` is for the standard
+library and for classes in general; every other module is for one package, is found by its name,
+and is imported when a value of that package is met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, TypeVar
+
+from s3kv_flow.errors import ConfigurationError
+from s3kv_flow.keys.handlers import standard as standard
+from s3kv_flow.keys.token import BY_PACKAGE, EXACT, REGISTERED, SCALARS, Encoder
+
+T = TypeVar("T")
+
+
+def register_key(kind: type[T] | str, key: Callable[[T], Any]) -> None:
+    """Teach the key of a type that cannot be given a ``__s3kv_key__`` method.
+
+    Parameters
+    ----------
+    kind : type or str
+        The exact type, or its full name, such as ``"package.module.Type"``, so that its
+        package need not be imported.
+    key : callable
+        Gives a value to hash in place of an object of the type: all that matters of it.
+
+    Raises
+    ------
+    ConfigurationError
+        The type is encoded by the library itself.
+
+    Examples
+    --------
+    >>> class Client:
+    ...     def __init__(self, url):
+    ...         self.url, self._lock = url, __import__("threading").Lock()
+    >>> register_key(Client, lambda client: client.url)
+    """
+    if kind in EXACT or kind in SCALARS:
+        raise ConfigurationError(
+            f"the key of {kind!r} is part of the library's scheme",
+            way_out="Wrap the value in a type of your own, or use key=.",
+        )
+    REGISTERED[kind] = key
+
+
+def _family(package: str) -> Callable[[], Callable[[Any, Encoder], bytes | None]]:
+    def load() -> Callable[[Any, Encoder], bytes | None]:
+        encode: Callable[[Any, Encoder], bytes | None] = import_module(
+            f"{__name__}.{package}"
+        ).encode
+        BY_PACKAGE[package] = lambda: encode
+        return encode
+
+    return load
+
+
+for _package in ("numpy", "pandas", "pyarrow", "polars"):
+    BY_PACKAGE[_package] = _family(_package)

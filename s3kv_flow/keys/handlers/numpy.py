@@ -1,0 +1,121 @@
+"""NumPy arrays, scalars and dtypes: dtype, shape and the values in C order, whatever the storage."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+
+from s3kv_flow.keys.token import Encoder
+
+#: Pieces of a non-contiguous array are copied this large, so that memory stays flat.
+PIECE_BYTES: Final = 4 * 1024 * 1024
+
+
+def encode(value: Any, encoder: Encoder) -> bytes | None:
+    """Give the token of anything that NumPy made."""
+    kind = type(value)
+    if isinstance(value, np.ma.MaskedArray):
+        return _masked(value, encoder)
+    if isinstance(value, np.ndarray):
+        plain = array(np.asarray(value), encoder)
+        if kind in (np.ndarray, np.memmap):
+            return plain
+        held = {
+            name: item
+            for name, item in getattr(value, "__dict__", {}).items()
+            if not name.startswith("_mmap")
+        }
+        return encoder.node(b"numpy subclass", encoder.token(kind), plain, encoder.token(held))
+    if isinstance(value, np.generic) and kind.__module__ == "numpy":
+        return array(np.asarray(value), encoder, b"numpy scalar")
+    if isinstance(value, np.dtype):
+        return dtype(value, encoder)
+    if isinstance(value, np.ufunc):
+        return encoder.record(b"numpy ufunc", value.__name__)
+    if isinstance(value, np.random.Generator):
+        return encoder.record(b"numpy generator", value.bit_generator.state)
+    if isinstance(value, np.random.RandomState):
+        return encoder.record(b"numpy randomstate", value.get_state(legacy=False))
+    return None
+
+
+def dtype(value: np.dtype[Any], encoder: Encoder) -> bytes:
+    """Give the token of a dtype: names and types of fields count, offsets and padding do not."""
+    if value.names is not None:
+        fields = [
+            encoder.token(name) + dtype(value.fields[name][0], encoder)  # type: ignore[index]
+            for name in value.names
+        ]
+        return encoder.node(b"dtype record", *fields)
+    if value.subdtype is not None:
+        return encoder.node(
+            b"dtype subarray", dtype(value.subdtype[0], encoder), encoder.token(value.subdtype[1])
+        )
+    text = repr(value) if value.kind == "T" else value.str
+    return encoder.record(b"dtype", text, type(value).__name__)
+
+
+def array(value: np.ndarray[Any, Any], encoder: Encoder, tag: bytes = b"numpy") -> bytes:
+    """Give the token of an array."""
+    running = encoder.begin(tag)
+    running.update(dtype(value.dtype, encoder))
+    running.update(encoder.token(value.shape))
+    _feed(value, encoder, running)
+    return encoder.end(running)
+
+
+def _feed(value: np.ndarray[Any, Any], encoder: Encoder, running: Any) -> None:
+    if value.dtype.names is not None:
+        for name in value.dtype.names:  # field by field, so that padding is never read
+            _feed(value[name], encoder, running)
+    elif value.dtype.hasobject or value.dtype.kind == "T":
+        running.update(strings_or_objects(value.ravel(), encoder))
+    elif value.dtype.kind in "fc" and _scalar_bytes(value.dtype) > 8:
+        for piece in _pieces(value):  # an 80-bit long double has 6 bytes of padding
+            width = _scalar_bytes(value.dtype)
+            parts = piece.reshape(-1).view(np.uint8).reshape(-1, width)[:, :10]
+            running.update(np.ascontiguousarray(parts).data)
+    else:
+        for piece in _pieces(value):
+            if piece.size:
+                running.update(piece.reshape(-1).view(np.uint8).data)
+
+
+def _scalar_bytes(value: np.dtype[Any]) -> int:
+    return value.itemsize // (2 if value.kind == "c" else 1)
+
+
+def _pieces(value: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
+    """Give the array's bytes in C order, without a copy where it is contiguous."""
+    if value.flags.c_contiguous:
+        yield value
+    elif value.nbytes <= PIECE_BYTES:
+        yield np.ascontiguousarray(value)
+    else:
+        row_bytes = max(1, value[:1].size * value.dtype.itemsize)
+        rows = max(1, PIECE_BYTES // row_bytes)
+        for start in range(0, value.shape[0], rows):
+            part = value[start : start + rows]
+            if row_bytes > 4 * PIECE_BYTES:
+                yield from _pieces(part[0])
+            else:
+                yield np.ascontiguousarray(part)
+
+
+def strings_or_objects(values: np.ndarray[Any, Any], encoder: Encoder) -> bytes:
+    """Give the token of a one-dimensional array of Python objects."""
+    return encoder.sequence(b"objects", values.tolist())
+
+
+def _masked(value: np.ma.MaskedArray[Any, Any], encoder: Encoder) -> bytes:
+    mask = np.ma.getmaskarray(value)
+    data = np.array(value.data, copy=True)
+    data[mask] = np.zeros((), data.dtype)  # what lies under the mask is storage
+    return encoder.node(
+        b"numpy masked",
+        array(data, encoder),
+        array(mask, encoder),
+        encoder.token(value.fill_value),
+    )

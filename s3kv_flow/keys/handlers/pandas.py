@@ -1,0 +1,132 @@
+"""pandas frames, series, indexes and scalars: values, dtypes, labels, order and attrs; no blocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from s3kv_flow.keys.handlers import numpy as numpy_keys
+from s3kv_flow.keys.token import Encoder
+
+
+def encode(value: Any, encoder: Encoder) -> bytes | None:
+    """Give the token of anything that pandas made."""
+    if isinstance(value, pd.DataFrame):
+        return _frame(value, encoder)
+    if isinstance(value, pd.Series):
+        return _series(value, encoder)
+    if isinstance(value, pd.Index):
+        return _index(value, encoder)
+    if value is pd.NaT:
+        return encoder.node(b"pandas NaT")
+    if value is pd.NA:
+        return encoder.node(b"pandas NA")
+    if isinstance(value, pd.Timestamp):
+        return encoder.record(b"timestamp", value.value, value.unit, value.tzinfo, value.fold)
+    if isinstance(value, pd.Timedelta):
+        return encoder.record(b"pandas timedelta", value.value, value.unit)
+    if isinstance(value, (pd.Period, pd.Interval, pd.offsets.BaseOffset)):
+        return encoder.record(b"pandas scalar", type(value).__name__, repr(value))
+    if isinstance(value, pd.api.extensions.ExtensionArray):
+        return encoder.node(b"pandas array", _array(value, encoder))
+    if isinstance(value, pd.api.extensions.ExtensionDtype):
+        return encoder.node(b"pandas dtype", _dtype(value, encoder))
+    return None
+
+
+def _frame(frame: Any, encoder: Encoder) -> bytes:
+    # The class by a fixed tag: pandas 3 moved DataFrame to another module.
+    own = b"" if type(frame) is pd.DataFrame else encoder.token(type(frame))
+    columns = [_array(frame.iloc[:, i].array, encoder) for i in range(frame.shape[1])]
+    return encoder.node(
+        b"frame",
+        own,
+        _index(frame.columns, encoder),
+        _index(frame.index, encoder),
+        encoder.token(dict(frame.attrs)),
+        encoder.token(frame.flags.allows_duplicate_labels),
+        *columns,
+    )
+
+
+def _series(series: Any, encoder: Encoder) -> bytes:
+    own = b"" if type(series) is pd.Series else encoder.token(type(series))
+    return encoder.node(
+        b"series",
+        own,
+        encoder.token(series.name),
+        _index(series.index, encoder),
+        encoder.token(dict(series.attrs)),
+        encoder.token(series.flags.allows_duplicate_labels),
+        _array(series.array, encoder),
+    )
+
+
+def _index(index: Any, encoder: Encoder) -> bytes:
+    names = encoder.token(list(index.names))
+    if isinstance(index, pd.RangeIndex):
+        bounds = map(encoder.token, (index.start, index.stop, index.step))
+        return encoder.node(b"range index", names, *bounds)
+    if isinstance(index, pd.MultiIndex):
+        levels = [
+            _array(index.get_level_values(level).array, encoder) for level in range(index.nlevels)
+        ]
+        return encoder.node(b"multi index", names, *levels)
+    if index.dtype == object or isinstance(index.dtype, pd.StringDtype):
+        # Labels of text are object in pandas 2 and str in pandas 3: the same labels.
+        labels = [None if label is None else label for label in index.tolist()]
+        return encoder.node(b"labels", names, encoder.sequence(b"labels", labels))
+    return encoder.node(b"index", names, _array(index.array, encoder))
+
+
+def _array(array: Any, encoder: Encoder) -> bytes:
+    kind = array.dtype
+    if isinstance(kind, np.dtype) and isinstance(array, pd.arrays.NumpyExtensionArray):
+        return numpy_keys.array(array.to_numpy(), encoder)
+    if isinstance(array, pd.Categorical):
+        return encoder.node(
+            b"categorical",
+            encoder.token(array.ordered),
+            _index(array.categories, encoder),
+            numpy_keys.array(np.asarray(array.codes).astype(np.int64), encoder),
+        )
+    dtype = _dtype(kind, encoder)
+    if hasattr(array, "_pa_array"):
+        from s3kv_flow.keys.handlers.pyarrow import column
+
+        return encoder.node(b"arrow backed", dtype, column(array._pa_array, encoder))
+    if hasattr(array, "_mask") and hasattr(array, "_data"):
+        data = array._data.copy()
+        data[array._mask] = 0
+        return encoder.node(
+            b"nullable",
+            dtype,
+            numpy_keys.array(data, encoder),
+            numpy_keys.array(array._mask, encoder),
+        )
+    if isinstance(
+        array, (pd.arrays.DatetimeArray, pd.arrays.TimedeltaArray, pd.arrays.PeriodArray)
+    ):
+        return encoder.node(b"instants", dtype, numpy_keys.array(array.asi8, encoder))
+    if isinstance(array, pd.arrays.IntervalArray):
+        left, right = _index(array.left, encoder), _index(array.right, encoder)
+        return encoder.node(b"intervals", dtype, left, right)
+    if isinstance(array, pd.arrays.SparseArray):
+        places = array.sp_index.to_int_index().indices
+        return encoder.node(
+            b"sparse",
+            dtype,
+            encoder.token(len(array)),
+            encoder.token(array.sp_values),
+            encoder.token(places),
+            encoder.token(array.fill_value),
+        )
+    return encoder.node(b"extension", dtype, encoder.sequence(b"values", list(array)))
+
+
+def _dtype(kind: Any, encoder: Encoder) -> bytes:
+    if isinstance(kind, pd.DatetimeTZDtype):
+        return encoder.record(b"zoned", kind.unit, kind.tz)
+    return encoder.token(repr(kind))

@@ -1,0 +1,425 @@
+"""The standard library's types, and classes of the user's own."""
+
+from __future__ import annotations
+
+import array
+import collections
+import copyreg
+import dataclasses
+import datetime
+import decimal
+import enum
+import fractions
+import functools
+import ipaddress
+import logging
+import pathlib
+import re
+import types
+import typing
+import uuid
+from collections.abc import Callable
+from typing import Any, Union
+
+from s3kv_flow.errors import UnhashableArgumentError
+from s3kv_flow.keys.token import BY_BASE, EXACT, FALLBACKS, Encoder, Handler
+
+
+def _for(*kinds: type) -> Callable[[Handler], Handler]:
+    def add(handler: Handler) -> Handler:
+        EXACT.update(dict.fromkeys(kinds, handler))
+        return handler
+
+    return add
+
+
+def _inherited(kind: type) -> Callable[[Handler], Handler]:
+    def add(handler: Handler) -> Handler:
+        BY_BASE.append((kind, handler))
+        return handler
+
+    return add
+
+
+# Containers
+
+
+@_for(list)
+def _list(value: list[Any], encoder: Encoder) -> bytes:
+    return encoder.sequence(b"list", value)
+
+
+@_for(tuple)
+def _tuple(value: tuple[Any, ...], encoder: Encoder) -> bytes:
+    return encoder.sequence(b"tuple", value)
+
+
+@_for(dict)
+def _dict(value: dict[Any, Any], encoder: Encoder) -> bytes:
+    return encoder.mapping(b"dict", value.items())
+
+
+@_for(set)
+def _set(value: set[Any], encoder: Encoder) -> bytes:
+    return encoder.unordered(b"set", value)
+
+
+@_for(frozenset)
+def _frozenset(value: frozenset[Any], encoder: Encoder) -> bytes:
+    return encoder.unordered(b"frozenset", value)
+
+
+@_for(bytearray)
+def _bytearray(value: bytearray, encoder: Encoder) -> bytes:
+    return encoder.record(b"bytearray", bytes(value))
+
+
+@_for(memoryview)
+def _memoryview(value: memoryview, encoder: Encoder) -> bytes:
+    return encoder.record(b"memoryview", value.format, value.shape, value.tobytes())
+
+
+@_for(array.array)
+def _array(value: array.array[Any], encoder: Encoder) -> bytes:
+    return encoder.record(b"array", value.typecode, value.tobytes())
+
+
+@_for(collections.OrderedDict)
+def _ordered(value: collections.OrderedDict[Any, Any], encoder: Encoder) -> bytes:
+    return encoder.sequence(b"ordereddict", list(value.items()))
+
+
+@_for(collections.defaultdict)
+def _defaultdict(value: collections.defaultdict[Any, Any], encoder: Encoder) -> bytes:
+    factory = encoder.attribute("default_factory", value.default_factory)
+    return encoder.node(b"defaultdict", factory, encoder.mapping(b"dict", value.items()))
+
+
+@_for(collections.Counter)
+def _counter(value: collections.Counter[Any], encoder: Encoder) -> bytes:
+    return encoder.mapping(b"counter", value.items())
+
+
+@_for(collections.deque)
+def _deque(value: collections.deque[Any], encoder: Encoder) -> bytes:
+    return encoder.record(b"deque", value.maxlen, list(value))
+
+
+@_for(collections.ChainMap)
+def _chainmap(value: collections.ChainMap[Any, Any], encoder: Encoder) -> bytes:
+    return encoder.sequence(b"chainmap", value.maps)
+
+
+@_for(types.MappingProxyType)
+def _mappingproxy(value: types.MappingProxyType[Any, Any], encoder: Encoder) -> bytes:
+    return encoder.mapping(b"mappingproxy", value.items())
+
+
+@_for(types.SimpleNamespace)
+def _namespace(value: types.SimpleNamespace, encoder: Encoder) -> bytes:
+    return encoder.node(b"namespace", _attributes(vars(value), encoder))
+
+
+# Numbers, times, places
+
+
+@_for(range)
+def _range(value: range, encoder: Encoder) -> bytes:
+    return encoder.record(b"range", value.start, value.stop, value.step)
+
+
+@_for(slice)
+def _slice(value: Any, encoder: Encoder) -> bytes:
+    return encoder.record(b"slice", value.start, value.stop, value.step)
+
+
+@_for(decimal.Decimal)
+def _decimal(value: decimal.Decimal, encoder: Encoder) -> bytes:
+    sign, digits, exponent = value.as_tuple()
+    if value.is_nan():
+        sign, digits = 0, ()  # payloads of NaN are equal
+    return encoder.record(b"decimal", sign, "".join(map(str, digits)), exponent)
+
+
+@_for(fractions.Fraction)
+def _fraction(value: fractions.Fraction, encoder: Encoder) -> bytes:
+    return encoder.record(b"fraction", value.numerator, value.denominator)
+
+
+@_for(datetime.date)
+def _date(value: datetime.date, encoder: Encoder) -> bytes:
+    return encoder.record(b"date", value.year, value.month, value.day)
+
+
+@_for(datetime.datetime)
+def _datetime(value: datetime.datetime, encoder: Encoder) -> bytes:
+    day = (value.year, value.month, value.day)
+    clock = (value.hour, value.minute, value.second, value.microsecond)
+    return encoder.record(b"datetime", *day, *clock, value.fold, value.tzinfo)
+
+
+@_for(datetime.time)
+def _time(value: datetime.time, encoder: Encoder) -> bytes:
+    clock = (value.hour, value.minute, value.second, value.microsecond)
+    return encoder.record(b"time", *clock, value.fold, value.tzinfo)
+
+
+@_for(datetime.timedelta)
+def _timedelta(value: datetime.timedelta, encoder: Encoder) -> bytes:
+    return encoder.record(b"timedelta", value.days, value.seconds, value.microseconds)
+
+
+@_for(datetime.timezone)
+def _timezone(value: datetime.timezone, encoder: Encoder) -> bytes:
+    return encoder.record(b"timezone", value.utcoffset(None), value.tzname(None))
+
+
+@_for(uuid.UUID)
+def _uuid(value: uuid.UUID, encoder: Encoder) -> bytes:
+    return encoder.record(b"uuid", value.int)
+
+
+@_inherited(set)
+@_inherited(frozenset)
+def _set_subclass(value: Any, encoder: Encoder) -> bytes:
+    # What a set's own __reduce__ gives is in hash order.
+    held = _attributes(getattr(value, "__dict__", {}), encoder)
+    return encoder.node(
+        b"set subclass", encoder.token(type(value)), encoder.unordered(b"set", value), held
+    )
+
+
+@_inherited(pathlib.PurePath)
+def _path(value: pathlib.PurePath, encoder: Encoder) -> bytes:
+    flavour = "windows" if isinstance(value, pathlib.PureWindowsPath) else "posix"
+    concrete = isinstance(value, pathlib.Path)
+    own = (
+        b"" if type(value).__module__.partition(".")[0] == "pathlib" else encoder.token(type(value))
+    )
+    return encoder.node(b"path", own, *map(encoder.token, (flavour, concrete, str(value))))
+
+
+@_for(re.Pattern)
+def _pattern(value: re.Pattern[Any], encoder: Encoder) -> bytes:
+    return encoder.record(b"pattern", value.pattern, value.flags)
+
+
+@_for(
+    ipaddress.IPv4Address,
+    ipaddress.IPv6Address,
+    ipaddress.IPv4Network,
+    ipaddress.IPv6Network,
+    ipaddress.IPv4Interface,
+    ipaddress.IPv6Interface,
+)
+def _address(value: Any, encoder: Encoder) -> bytes:
+    return encoder.record(b"ip", type(value).__name__, str(value))
+
+
+def _zoneinfo(value: Any, encoder: Encoder) -> bytes:
+    if value.key is None:
+        raise UnhashableArgumentError(
+            "a time zone read from a file has no name", way_out="Use ZoneInfo(name)."
+        )
+    return encoder.record(b"zoneinfo", value.key)
+
+
+@_inherited(datetime.tzinfo)
+def _tzinfo(value: datetime.tzinfo, encoder: Encoder) -> bytes:
+    import zoneinfo
+
+    if type(value) is zoneinfo.ZoneInfo:
+        return _zoneinfo(value, encoder)
+    return _by_reduce(value, encoder)
+
+
+# Types and callables that are no plain functions
+
+
+@_for(types.GenericAlias)
+def _alias(value: types.GenericAlias, encoder: Encoder) -> bytes:
+    return encoder.record(b"alias", value.__origin__, value.__args__)
+
+
+def _typing(value: Any, encoder: Encoder) -> bytes:
+    origin: Any = typing.get_origin(value)
+    if origin in (Union, types.UnionType):
+        return encoder.unordered(b"union", typing.get_args(value))
+    return encoder.record(b"typing", origin, typing.get_args(value))
+
+
+for _kind in {type(typing.List[int]), type(typing.Optional[int]), types.UnionType}:  # noqa: UP006
+    EXACT[_kind] = _typing
+
+
+@_for(functools.partial)
+def _partial(value: functools.partial[Any], encoder: Encoder) -> bytes:
+    return encoder.record(b"partial", value.func, value.args, value.keywords, vars(value))
+
+
+@_for(types.MethodType)
+def _method(value: types.MethodType, encoder: Encoder) -> bytes:
+    return encoder.record(b"method", value.__func__, value.__self__)
+
+
+@_for(types.BuiltinFunctionType)
+def _builtin(value: types.BuiltinFunctionType, encoder: Encoder) -> bytes:
+    owner: Any = value.__self__
+    if owner is None or isinstance(owner, types.ModuleType):
+        module = owner.__name__ if owner is not None else value.__module__
+        return encoder.record(b"builtin", module, value.__qualname__)
+    return encoder.record(b"builtin method", owner, value.__qualname__)
+
+
+@_for(types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType)
+def _descriptor(value: Any, encoder: Encoder) -> bytes:
+    return encoder.record(b"descriptor", value.__objclass__, value.__name__)
+
+
+@_for(functools._lru_cache_wrapper)
+def _lru_cache(value: Any, encoder: Encoder) -> bytes:
+    return encoder.record(b"lru_cache", value.__wrapped__)
+
+
+@_inherited(logging.Logger)
+def _logger(value: logging.Logger, encoder: Encoder) -> bytes:
+    return encoder.record(b"logger", value.name)
+
+
+# Classes of the user's own
+
+
+@_inherited(enum.Enum)
+def _enum(value: enum.Enum, encoder: Encoder) -> bytes:
+    name = None if isinstance(value, enum.Flag) else value.name
+    return encoder.node(
+        b"enum", encoder.token(type(value)), encoder.token(name), encoder.token(value.value)
+    )
+
+
+def _dataclass(value: Any, encoder: Encoder) -> bytes | None:
+    if not dataclasses.is_dataclass(value) or _reduces(type(value)):
+        return None
+    held = {
+        field.name: getattr(value, field.name)
+        for field in dataclasses.fields(value)
+        if hasattr(value, field.name)
+    }
+    held.update(_without_cached(type(value), getattr(value, "__dict__", {})))
+    return encoder.node(b"dataclass", encoder.token(type(value)), _attributes(held, encoder))
+
+
+def _by_reduce(value: Any, encoder: Encoder) -> bytes:
+    """Walk what pickling would write of an object, without pickle's own artefacts."""
+    kind = type(value)
+    try:
+        reduced = value.__reduce_ex__(4)
+    except UnhashableArgumentError:
+        raise
+    except Exception as error:
+        raise _no_key(kind, f": {error}") from error
+    if isinstance(reduced, str):
+        return encoder.node(b"global", encoder.token(kind.__module__), encoder.token(reduced))
+    function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+    if isinstance(state, dict):
+        state_token = _attributes(_without_cached(kind, state), encoder)
+    elif type(state) is tuple and len(state) == 2 and isinstance(state[1], dict):
+        kept = _without_cached(kind, state[0] or {})
+        state_token = encoder.node(
+            b"slots", _attributes(kept, encoder), _attributes(state[1], encoder)
+        )
+    else:
+        state_token = encoder.attribute("__getstate__()", state)
+    return encoder.node(
+        b"reduce",
+        encoder.token(kind),
+        _constructor(function, encoder),
+        encoder.sequence(b"arguments", arguments),
+        state_token,
+        b"" if items is None else encoder.sequence(b"items", list(items)),
+        b"" if pairs is None else _pairs(value, pairs, encoder),
+    )
+
+
+def _pairs(value: Any, pairs: Any, encoder: Encoder) -> bytes:
+    if isinstance(value, collections.OrderedDict):
+        return encoder.sequence(b"ordered pairs", list(pairs))
+    return encoder.mapping(b"pairs", pairs)
+
+
+def _constructor(function: Any, encoder: Encoder) -> bytes:
+    # copyreg's constructors say only that the object is made the ordinary way.
+    if function in (copyreg.__newobj__, copyreg.__newobj_ex__, copyreg._reconstructor):  # type: ignore[attr-defined]
+        return b"N"
+    return encoder.token(function)
+
+
+def _reduce(value: Any, encoder: Encoder) -> bytes | None:
+    return _by_reduce(value, encoder)
+
+
+def _attributes(held: dict[str, Any], encoder: Encoder) -> bytes:
+    tokens = []
+    for name in sorted(held):
+        tokens.append(encoder.token(name))
+        tokens.append(encoder.attribute(name, held[name]))
+    return encoder.node(b"attributes", *tokens)
+
+
+def _without_cached(kind: type, state: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what merely reading the object puts into it."""
+    return {
+        name: held
+        for name, held in state.items()
+        if not isinstance(_static(kind, name), functools.cached_property)
+    }
+
+
+def _static(kind: type, name: str) -> Any:
+    for base in kind.__mro__:
+        if name in vars(base):
+            return vars(base)[name]
+    return None
+
+
+def _reduces(kind: type) -> bool:
+    """Whether a class says itself what makes its state."""
+    return any(
+        name in vars(base)
+        for base in kind.__mro__[:-1]
+        for name in ("__reduce__", "__reduce_ex__", "__getstate__")
+        if base.__module__ != "dataclasses" and not _slots_getstate(base, name)
+    )
+
+
+def _slots_getstate(base: type, name: str) -> bool:
+    # dataclass(frozen=True, slots=True) writes a __getstate__ of its own into the class.
+    return (
+        name == "__getstate__"
+        and dataclasses.is_dataclass(base)
+        and getattr(vars(base).get(name), "__module__", "") == "dataclasses"
+    )
+
+
+def _no_key(kind: type, why: str = "") -> UnhashableArgumentError:
+    return UnhashableArgumentError(
+        f"a {kind.__module__}.{kind.__qualname__} has no stable key{why}",
+        way_out="Leave the argument out with ignore=(...), say what to hash with key=..., "
+        "or teach its type with __s3kv_key__ or s3kv_flow.register_key.",
+    )
+
+
+def _is_iterator(value: Any) -> bool:
+    return isinstance(value, (collections.abc.Iterator, collections.abc.AsyncIterator))
+
+
+def _never_consume(value: Any, encoder: Encoder) -> bytes | None:
+    if _is_iterator(value):
+        raise UnhashableArgumentError(
+            f"a {type(value).__qualname__} can be read only once, and hashing would use it up",
+            way_out="Pass a list of it, or leave it out with ignore=(...).",
+        )
+    return None
+
+
+FALLBACKS.extend((_never_consume, _dataclass, _reduce))

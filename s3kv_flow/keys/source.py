@@ -1,0 +1,233 @@
+"""Which code is the user's, and the syntax tree it was compiled from.
+
+A tree is trusted only if compiling its text gives the very code object that runs; so a file that
+was edited since cannot lend its new text to old code. Texts are kept from the moment they were
+first read (at decoration), and read again only for code they do not explain.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import functools
+import importlib.util
+import linecache
+import os
+import sys
+import sysconfig
+import tokenize
+import types
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+_FUTURE_FLAGS: Final = functools.reduce(
+    int.__or__,
+    (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names),
+)
+_PACKAGE: Final = str(Path(__file__).resolve().parents[1]) + os.sep
+_NOT_USERS: Final = (
+    _PACKAGE,
+    *{
+        os.path.realpath(path) + os.sep
+        for kind in ("stdlib", "platstdlib", "purelib", "platlib")
+        if (path := sysconfig.get_paths().get(kind))
+    },
+)
+_PACKAGE_FOLDERS: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
+
+@functools.lru_cache(maxsize=4096)
+def is_user_file(filename: str) -> bool:
+    """Whether a file is neither the standard library's, an installed package's, nor ours."""
+    if filename.startswith("<frozen"):
+        return False
+    path = os.path.realpath(filename)
+    return not path.startswith(_NOT_USERS) and not any(part in path for part in _PACKAGE_FOLDERS)
+
+
+def is_user_module(name: str | None) -> bool:
+    """Whether a module is the user's own, wherever the process was started."""
+    if name in ("__main__", "__mp_main__", None):
+        return True
+    module = sys.modules.get(name or "")
+    if module is None:
+        return True
+    file = getattr(module, "__file__", None)
+    if file is not None:
+        return is_user_file(file)
+    origin = getattr(getattr(module, "__spec__", None), "origin", None)
+    return (
+        name not in sys.builtin_module_names
+        and origin not in ("built-in", "frozen")
+        and not hasattr(module, "__path__")
+    )
+
+
+def is_user_function(function: types.FunctionType) -> bool:
+    """Whether a function is the user's own; one compiled from text goes by its module."""
+    return is_user_module(function.__module__) or is_user_file(function.__code__.co_filename)
+
+
+def module_name(name: str | None) -> str:
+    """Give a module's name as any process would call it.
+
+    A script is known by the name a sibling would import it under, a module run with ``-m`` by its
+    own; a notebook or a prompt stays ``__main__``.
+    """
+    if name not in ("__main__", "__mp_main__"):
+        return name or ""
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name and spec.name not in ("__main__", "__mp_main__"):
+        package = str(spec.name)
+        return package[: -len(".__main__")] if package.endswith(".__main__") else package
+    file = getattr(main, "__file__", None)
+    if file and file.endswith(".py") and not _is_launcher(file):
+        return Path(file).stem
+    return "__main__"
+
+
+def _is_launcher(file: str) -> bool:
+    # `python -m ipykernel_launcher` and its like: __main__ there is the notebook's namespace.
+    return "ipykernel" in sys.modules and not is_user_file(file)
+
+
+class Text:
+    """One version of a file, or of a notebook cell."""
+
+    def __init__(self, filename: str, text: str) -> None:
+        self.filename = filename
+        self.text = text
+        self._compiled: dict[int, tuple[ast.Module | None, list[types.CodeType]]] = {}
+
+    def compiled(self, flags: int) -> tuple[ast.Module | None, list[types.CodeType]]:
+        """Give the tree and all code objects made of it, with these ``__future__`` flags."""
+        if flags not in self._compiled:
+            self._compiled[flags] = self._compile(flags)
+        return self._compiled[flags]
+
+    def _compile(self, flags: int) -> tuple[ast.Module | None, list[types.CodeType]]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                tree = ast.parse(self.text, self.filename)
+                code = compile(tree, self.filename, "exec", flags=flags, dont_inherit=True)
+        except (SyntaxError, ValueError, RecursionError):
+            return None, []
+        return tree, list(_nested(code))
+
+
+def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _nested(constant)
+
+
+_texts: dict[str, list[Text]] = {}
+_nodes: dict[int, tuple[types.CodeType, ast.AST | None]] = {}
+
+
+def remember(filename: str, module_globals: Mapping[str, Any] | None = None) -> None:
+    """Read a file's text now, before anybody edits it."""
+    if filename not in _texts:
+        _read(filename, module_globals)
+
+
+def _read(filename: str, module_globals: Mapping[str, Any] | None) -> Text | None:
+    """Read the text as it stands; None if it is known already or there is none."""
+    text = _text(filename, module_globals)
+    versions = _texts.setdefault(filename, [])
+    if not text or any(known.text == text for known in versions):
+        return None
+    versions.append(Text(filename, text))
+    return versions[-1]
+
+
+def _text(filename: str, module_globals: Mapping[str, Any] | None) -> str:
+    try:
+        with tokenize.open(filename) as file:
+            return file.read()
+    except (OSError, SyntaxError, UnicodeDecodeError, ValueError):
+        # Notebook cells and modules in archives: whoever compiled them told linecache.
+        return "".join(linecache.getlines(filename, module_globals))  # type: ignore[arg-type]
+
+
+def node_of(function: types.FunctionType) -> ast.AST | None:
+    """Give the tree of the ``def`` or ``lambda`` that a function was compiled from.
+
+    None where no text is known to compile to the running code.
+    """
+    code = function.__code__
+    known = _nodes.get(id(code))
+    if known is not None and known[0] is code:
+        return known[1]
+    node = _find(code, function.__globals__)
+    _nodes[id(code)] = code, node
+    return node
+
+
+def _find(code: types.CodeType, module_globals: Mapping[str, Any]) -> ast.AST | None:
+    filename = code.co_filename
+    for text in tuple(_texts.get(filename, ())):
+        node = _node_in(text, code)
+        if node is not None:
+            return node
+    fresh = _read(filename, module_globals)
+    return None if fresh is None else _node_in(fresh, code)
+
+
+def _node_in(text: Text, code: types.CodeType) -> ast.AST | None:
+    tree, codes = text.compiled(code.co_flags & _FUTURE_FLAGS)
+    if tree is None or code not in codes:
+        return None
+    nodes = _candidates(tree, code)
+    if len(nodes) == 1:
+        return nodes[0]
+    # Several on one line: the compiler keeps their order.
+    alike = [
+        other
+        for other in codes
+        if other.co_name == code.co_name and other.co_firstlineno == code.co_firstlineno
+    ]
+    if len(alike) != len(nodes):
+        return None
+    return nodes[alike.index(code)]
+
+
+def _candidates(tree: ast.Module, code: types.CodeType) -> list[ast.AST]:
+    is_lambda = code.co_name == "<lambda>"
+    found: list[Any] = []
+    for node in ast.walk(tree):
+        if is_lambda:
+            if isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno:
+                found.append(node)
+        elif (
+            isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name
+        ):
+            first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
+            if first == code.co_firstlineno:
+                found.append(node)
+    return sorted(found, key=lambda node: (node.lineno, node.col_offset))
+
+
+def module_tree(name: str) -> tuple[ast.Module | None, str | None]:
+    """Give the tree and the package of a user module, imported or not; None for any other."""
+    module = sys.modules.get(name)
+    file = getattr(module, "__file__", None)
+    if file is None:
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, AttributeError, ValueError):
+            return None, None
+        file = spec.origin if spec is not None else None
+    if not file or not file.endswith(".py") or not is_user_file(file):
+        return None, None
+    remember(file)
+    versions = _texts.get(file)
+    if not versions:
+        return None, None
+    package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
+    return versions[0].compiled(0)[0], package

@@ -1,0 +1,294 @@
+"""The encoding of values: self-delimiting, injective, and blind to storage.
+
+A scalar is written inline as a tag, its length and its payload. Everything else is ``#`` and a
+digest of (scheme, tag, child tokens), so a token has bounded size and the walk needs memory for
+one path only. Shared and copied parts look alike; a cycle is a reference back by depth.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from s3kv_flow.errors import UnhashableArgumentError
+from s3kv_flow.keys.digest import SCHEME, XXH3_128, Digest
+
+#: Payloads up to here are written inline; a longer one is replaced by its digest.
+INLINE_BYTES: Final = 64
+
+_pack_float = struct.Struct("<d").pack
+_pack_count = struct.Struct("<Q").pack
+_NAN: Final = b"f\0\0\0\0\0\0\xf8\x7f"
+
+#: `handlers` fills these: exact type, base class, and package to a function of (value, encoder).
+Handler = Callable[[Any, "Encoder"], bytes]
+EXACT: Final[dict[type, Handler]] = {}
+#: What users registered, by type or by "package.Type": gives a value to hash in its place.
+REGISTERED: Final[dict[type | str, Callable[[Any], Any]]] = {}
+#: Tried in order, for subclasses.
+BY_BASE: Final[list[tuple[type, Handler]]] = []
+#: Asked by the packages in a type's MRO, and imported only then.
+BY_PACKAGE: Final[dict[str, Callable[[], Callable[[Any, Encoder], bytes | None]]]] = {}
+#: Last resort before refusing.
+FALLBACKS: Final[list[Callable[[Any, Encoder], bytes | None]]] = []
+
+
+def _none(value: None) -> bytes:
+    return b"N"
+
+
+def _bool(value: bool) -> bytes:
+    return b"T" if value else b"F"
+
+
+def _int(value: int) -> bytes:
+    size = (value.bit_length() + 8) >> 3
+    payload = value.to_bytes(size, "little", signed=True)
+    if size <= INLINE_BYTES:
+        return b"i%c%b" % (size, payload)
+    return b"I" + _long(payload)
+
+
+def _float(value: float) -> bytes:
+    return b"f" + _pack_float(value) if value == value else _NAN
+
+
+def _str(value: str) -> bytes:
+    payload = value.encode("utf-8", "surrogatepass")
+    size = len(payload)
+    if size <= INLINE_BYTES:
+        return b"s%c%b" % (size, payload)
+    return b"S" + _long(payload)
+
+
+def _bytes(value: bytes) -> bytes:
+    size = len(value)
+    if size <= INLINE_BYTES:
+        return b"b%c%b" % (size, value)
+    return b"B" + _long(value)
+
+
+def _complex(value: complex) -> bytes:
+    return b"c" + _float(value.real) + _float(value.imag)
+
+
+def _long(payload: bytes) -> bytes:
+    # Scalars are encoded without an encoder; a long one is cut down by the fast hash, then
+    # hashed again by the encoder's own wherever it ends up. See `Encoder.scalar`.
+    return _pack_count(len(payload)) + payload
+
+
+#: The scalars: pure functions of the value.
+SCALARS: Final[dict[type, Callable[[Any], bytes]]] = {
+    type(None): _none,
+    bool: _bool,
+    int: _int,
+    float: _float,
+    str: _str,
+    bytes: _bytes,
+    complex: _complex,
+    type(...): lambda value: b"E",
+    type(NotImplemented): lambda value: b"M",
+}
+
+
+class Encoder:
+    """One walk over one call's values.
+
+    Parameters
+    ----------
+    digest : Digest
+        The hash.
+    code : callable, optional
+        Gives the token of a user's function or class that is met. By default each is walked
+        with all the code it reaches.
+    """
+
+    __slots__ = ("_kept", "_lowest", "_memo", "_stack", "code", "digest")
+
+    def __init__(
+        self, digest: Digest = XXH3_128, code: Callable[[Any, Encoder], bytes] | None = None
+    ) -> None:
+        self.digest = digest
+        self.code = code
+        self._stack: dict[int, int] = {}
+        self._memo: dict[int, bytes] = {}
+        self._kept: list[Any] = []  # keeps ids in the memo from being given out again
+        self._lowest = 0
+
+    def token(self, value: Any) -> bytes:
+        """Give the token of any value.
+
+        Raises
+        ------
+        UnhashableArgumentError
+            Some part of it has no stable key.
+        """
+        scalar = SCALARS.get(type(value))
+        if scalar is not None:
+            token = scalar(value)
+            return token if len(token) <= INLINE_BYTES + 2 else self.node(b"long", token)
+        return self._compound(value)
+
+    def node(self, tag: bytes, *children: Any) -> bytes:
+        """Give the token of something that is made of ``children`` (tokens or self-delimiting bytes)."""
+        return b"#" + self.digest.of(
+            b"".join((SCHEME, b"%c" % len(tag), tag, _pack_count(len(children)), *children))
+        )
+
+    def begin(self, tag: bytes) -> Any:
+        """Give a running hash for something too large to join; finish with :meth:`end`."""
+        return self.digest.begin(SCHEME + b"%c" % len(tag) + tag)
+
+    def end(self, running: Any) -> bytes:
+        """Finish what :meth:`begin` began."""
+        return b"#" + bytes(running.digest())
+
+    def _compound(self, value: Any) -> bytes:
+        identity = id(value)
+        known = self._memo.get(identity)
+        if known is not None:
+            return known
+        depth = self._stack.get(identity)
+        if depth is not None:
+            self._lowest = min(self._lowest, depth)
+            return b"^" + _pack_count(len(self._stack) - depth)
+        depth = len(self._stack)
+        outer, self._lowest = self._lowest, depth + 1
+        self._stack[identity] = depth
+        try:
+            token = self._encode(value)
+        except RecursionError:
+            self._lowest = outer
+            raise UnhashableArgumentError(
+                "it is nested too deep", way_out="Flatten it, or give key=."
+            ) from None
+        except BaseException:
+            self._lowest = outer
+            raise
+        finally:
+            del self._stack[identity]
+        if self._lowest >= depth:  # no reference back leaves this part
+            self._memo[identity] = token
+            self._kept.append(value)
+            self._lowest = outer
+        else:
+            self._lowest = min(outer, self._lowest)
+        return token
+
+    def _encode(self, value: Any) -> bytes:
+        kind = type(value)
+        handler = EXACT.get(kind)
+        if handler is not None:
+            return handler(value, self)
+        own = getattr(kind, "__s3kv_key__", None)
+        if own is not None:
+            try:
+                return self.node(b"own", self.token(kind), self.token(own(value)))
+            except UnhashableArgumentError as error:
+                error.within(".__s3kv_key__()")
+                raise
+        name = f"{kind.__module__}.{kind.__qualname__}"
+        registered = REGISTERED.get(kind) or REGISTERED.get(name)
+        if registered is not None:
+            return self.node(b"registered", self.token(name), self.token(registered(value)))
+        for base in kind.__mro__:
+            package = _package(base)
+            if package in BY_PACKAGE:
+                token = BY_PACKAGE[package]()(value, self)
+                if token is not None:
+                    return token
+        for base, inherited in BY_BASE:
+            if isinstance(value, base):
+                return inherited(value, self)
+        for fallback in FALLBACKS:
+            token = fallback(value, self)
+            if token is not None:
+                return token
+        raise UnhashableArgumentError(
+            f"a {kind.__module__}.{kind.__qualname__} has no stable key",
+            way_out="Leave the argument out with ignore=(...), say what to hash with key=..., "
+            "or teach its type with __s3kv_key__ or s3kv_flow.register_key.",
+        )
+
+    def sequence(self, tag: bytes, values: Sequence[Any], step: str = "[{}]") -> bytes:
+        """Give the token of values in order. One type throughout takes a faster way."""
+        if len(values) > 8:
+            fast = self._homogeneous(tag, values)
+            if fast is not None:
+                return fast
+        token = self.token
+        tokens = []
+        position = 0
+        try:
+            for value in values:
+                tokens.append(token(value))
+                position += 1
+        except UnhashableArgumentError as error:
+            error.within(step.format(position))
+            raise
+        return self.node(tag, *tokens)
+
+    def _homogeneous(self, tag: bytes, values: Sequence[Any]) -> bytes | None:
+        """Take the faster way where the values allow it, whatever their storage."""
+        kinds = set(map(type, values))
+        if len(kinds) != 1:
+            return None
+        (kind,) = kinds
+        size = len(values)
+        if kind is float:
+            packed = struct.pack(f"<{size}d", *values)
+            if any(map(math.isnan, values)):
+                return None
+            return self.node(tag + b":f", _pack_count(size), packed)
+        if kind is int:
+            try:
+                return self.node(tag + b":i", _pack_count(size), struct.pack(f"<{size}q", *values))
+            except struct.error:
+                return None
+        if kind is str:
+            encoded = [value.encode("utf-8", "surrogatepass") for value in values]
+            lengths = struct.pack(f"<{size}Q", *map(len, encoded))
+            return self.node(tag + b":s", _pack_count(size), lengths, b"".join(encoded))
+        return None
+
+    def mapping(self, tag: bytes, items: Iterable[tuple[Any, Any]]) -> bytes:
+        """Give the token of key-value pairs in no order: sorted by token, never by value."""
+        token = self.token
+        pairs = []
+        key: Any = None
+        try:
+            for key, value in items:
+                pairs.append(token(key) + token(value))
+        except UnhashableArgumentError as error:
+            error.within(f"[{_shown(key)}]")
+            raise
+        pairs.sort()
+        return self.node(tag, *pairs)
+
+    def unordered(self, tag: bytes, values: Iterable[Any]) -> bytes:
+        """Give the token of values in no order."""
+        return self.node(tag, *sorted(map(self.token, values)))
+
+    def record(self, tag: bytes, *values: Any) -> bytes:
+        """Give the token of something that is made of ``values``."""
+        return self.node(tag, *map(self.token, values))
+
+    def attribute(self, name: str, value: Any) -> bytes:
+        """Give the token of an attribute's value, with its name in the path of an error."""
+        try:
+            return self.token(value)
+        except UnhashableArgumentError as error:
+            error.within(f".{name}")
+            raise
+
+
+def _package(kind: type) -> str:
+    module = kind.__module__
+    return module.partition(".")[0] if isinstance(module, str) else ""
+
+
+def _shown(key: Any) -> str:
+    return repr(key) if type(key) in SCALARS else f"<{type(key).__name__}>"

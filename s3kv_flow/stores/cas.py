@@ -1,0 +1,70 @@
+"""Compare-and-swap that knows whether it won, even when the answer was lost."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from s3kv_flow._model import ANY, Body, ETag, Precondition, Tags
+from s3kv_flow.errors import StoreUnavailableError
+from s3kv_flow.stores.failures import CONFLICT
+from s3kv_flow.stores.protocols import Head, PreconditionFailedError, Put
+
+#: User metadata that tells our write from another's; no underscore, which some servers rewrite.
+WRITE_ID: Final = "s3kv-write"
+#: How often two conditional writes may meet before we give up.
+CONFLICT_RETRIES: Final = 4
+
+
+class _HeadAndPut(Head, Put, Protocol):
+    pass
+
+
+def cas_put(
+    store: _HeadAndPut,
+    name: str,
+    body: Body,
+    *,
+    expect: Precondition,
+    tags: Tags | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> ETag | None:
+    """Write ``name`` only if it holds what ``expect`` says; None if another write came first.
+
+    A write whose answer was lost is looked up by its write id, so that it is never taken for
+    somebody else's. With `ANY` the same holds, and nobody can come first.
+
+    Raises
+    ------
+    StoreUnavailableError
+        The store gave no answer, and the write is not there.
+    """
+    write_id = os.urandom(16).hex()
+    ours = {**(metadata or {}), WRITE_ID: write_id}
+    for attempt in range(CONFLICT_RETRIES + 1):
+        try:
+            return store.put(name, body, expect=expect, metadata=ours, tags=tags)
+        except PreconditionFailedError:
+            return _won(store, name, write_id)
+        except StoreUnavailableError as error:
+            won = _won_after(error, store, name, write_id)
+            if won is not None:
+                return won
+            if CONFLICT not in str(error) or expect is ANY or attempt == CONFLICT_RETRIES:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _won(store: Head, name: str, write_id: str) -> ETag | None:
+    found = store.head(name)
+    if found is not None and found.metadata.get(WRITE_ID) == write_id:
+        return found.etag
+    return None
+
+
+def _won_after(error: Exception, store: Head, name: str, write_id: str) -> ETag | None:
+    try:
+        return _won(store, name, write_id)
+    except StoreUnavailableError:
+        raise error from None  # the first failure tells more than that of the look-up

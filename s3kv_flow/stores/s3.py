@@ -1,0 +1,91 @@
+"""One bucket: obstore where it can serve, boto3 where it cannot."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Union
+
+from s3kv_flow._model import (
+    ANY,
+    Body,
+    ETag,
+    NotModified,
+    ObjectMeta,
+    Precondition,
+    StoredObject,
+    Tags,
+)
+from s3kv_flow._process import reset_after_fork
+from s3kv_flow.stores.connection import Connection
+from s3kv_flow.stores.control import Boto3Objects
+from s3kv_flow.stores.objects import ObstoreObjects
+
+# obstore's own encoding of tags writes a blank as a plus, which some servers keep literally.
+_PLAIN_TAG = re.compile(r"[A-Za-z0-9_.\-]*\Z")
+
+
+class _ForkedChild:
+    """Whether this process was forked from one that had obstore: then obstore hangs in it."""
+
+    def __init__(self) -> None:
+        self.of_obstore_user = False
+        reset_after_fork(self.note)
+
+    def note(self) -> None:
+        if "obstore" in sys.modules:
+            self.of_obstore_user = True
+
+
+_forked = _ForkedChild()
+
+
+class S3Store:
+    """The objects of one S3 bucket.
+
+    Parameters
+    ----------
+    connection : Connection
+        Where the bucket is.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.control = Boto3Objects(connection)
+        self._obstore = ObstoreObjects(connection)
+
+    @property
+    def _data(self) -> Union[ObstoreObjects, Boto3Objects]:
+        return self.control if _forked.of_obstore_user else self._obstore
+
+    def get(self, name: str, *, unless: ETag | None = None) -> StoredObject | NotModified | None:
+        return self._data.get(name, unless=unless)
+
+    def head(self, name: str) -> ObjectMeta | None:
+        return self._data.head(name)
+
+    def put(
+        self,
+        name: str,
+        body: Body,
+        *,
+        expect: Precondition = ANY,
+        metadata: Mapping[str, str] | None = None,
+        tags: Tags | None = None,
+    ) -> ETag:
+        plain = all(_PLAIN_TAG.match(text) for pair in (tags or {}).items() for text in pair)
+        data = self._data if plain else self.control
+        return data.put(name, body, expect=expect, metadata=metadata, tags=tags)
+
+    def delete(self, names: Iterable[str]) -> int:
+        return self._data.delete(names)
+
+    def list(self, prefix: str) -> Iterator[ObjectMeta]:
+        # obstore lists whole path segments only: `s3kv/test` would not find `s3kv/test_a.json`.
+        data = self._data if not prefix or prefix.endswith("/") else self.control
+        return data.list(prefix)
+
+    def close(self) -> None:
+        self._obstore.close()
+        self.control.close()

@@ -1,0 +1,171 @@
+"""What every object store promises, as tests: subclass, and give the store.
+
+.. code-block:: python
+
+    class TestMyStore(ObjectStoreContract):
+        @pytest.fixture
+        def store(self):
+            return MyStore()
+"""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+
+import pytest
+
+from s3kv_flow._layout import Layout
+from s3kv_flow._model import ABSENT, NOT_MODIFIED, ETag, StoredObject
+from s3kv_flow.stores.cas import WRITE_ID, cas_put
+from s3kv_flow.stores.probe import Capabilities, probe
+from s3kv_flow.stores.protocols import ObjectStore, PreconditionFailedError
+
+ODD_NAMES = [
+    "a b",
+    "ключ/鍵",
+    "a+b",
+    "a&b=c?d",
+    "a%2Fb",
+    "100%",
+    "tilde~",
+    "quote'\"",
+    "é",
+    "x" * 200,
+]
+
+
+class ObjectStoreContract:
+    """The promises of `s3kv_flow.stores.protocols.ObjectStore`."""
+
+    @pytest.fixture
+    def name(self) -> str:
+        """Give a name that no other test uses."""
+        return f"contract/{uuid.uuid4().hex}/object"
+
+    def test_reads_back_the_bytes_it_was_given(self, store: ObjectStore, name: str) -> None:
+        """Body, size and ETag are one version's."""
+        etag = store.put(name, [b"one ", memoryview(b"two"), b""])
+        found = store.get(name)
+        assert isinstance(found, StoredObject)
+        assert bytes(found.body) == b"one two"
+        assert (found.meta.etag, found.meta.size_bytes) == (etag, 7)
+        assert '"' not in etag
+
+    def test_empty_bodies_are_bodies(self, store: ObjectStore, name: str) -> None:
+        """Zero bytes are not absence."""
+        store.put(name, [b""])
+        found = store.get(name)
+        assert isinstance(found, StoredObject)
+        assert bytes(found.body) == b""
+
+    def test_absent_is_none(self, store: ObjectStore, name: str) -> None:
+        """Not an exception, and not an empty body."""
+        assert store.get(name) is None
+        assert store.get(name, unless=ETag("0" * 32)) is None
+        assert store.head(name) is None
+
+    def test_conditional_read_tells_not_modified(self, store: ObjectStore, name: str) -> None:
+        """A 304 for the current ETag, the object for any other."""
+        etag = store.put(name, [b"one"])
+        assert store.get(name, unless=etag) is NOT_MODIFIED
+        assert isinstance(store.get(name, unless=ETag("0" * 32)), StoredObject)
+
+    def test_head_tells_time_and_metadata(self, store: ObjectStore, name: str) -> None:
+        """Metadata is what tells our write from another's."""
+        etag = store.put(name, [b"one"], metadata={WRITE_ID: "abc"})
+        found = store.head(name)
+        assert found is not None
+        assert (found.etag, found.metadata[WRITE_ID], found.size_bytes) == (etag, "abc", 3)
+        assert abs(datetime.now(timezone.utc) - found.modified) < timedelta(minutes=5)
+
+    def test_create_only_never_replaces(self, store: ObjectStore, name: str) -> None:
+        """`ABSENT` is kept."""
+        store.put(name, [b"one"], expect=ABSENT)
+        with pytest.raises(PreconditionFailedError):
+            store.put(name, [b"two"], expect=ABSENT)
+        found = store.get(name)
+        assert isinstance(found, StoredObject)
+        assert bytes(found.body) == b"one"
+
+    def test_swap_needs_the_current_version(self, store: ObjectStore, name: str) -> None:
+        """An ETag is kept, of something absent too."""
+        with pytest.raises(PreconditionFailedError):
+            store.put(name, [b"zero"], expect=ETag("0" * 32))
+        first = store.put(name, [b"one"])
+        second = store.put(name, [b"two"], expect=first)
+        with pytest.raises(PreconditionFailedError):
+            store.put(name, [b"three"], expect=first)
+        found = store.head(name)
+        assert found is not None
+        assert found.etag == second
+
+    def test_one_of_many_creators_wins(self, store: ObjectStore, name: str) -> None:
+        """All others learn that they lost."""
+        won = []
+        start = threading.Barrier(8)
+
+        def create(number: int) -> None:
+            start.wait()
+            if cas_put(store, name, [b"%d" % number], expect=ABSENT) is not None:
+                won.append(number)
+
+        threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        found = store.get(name)
+        assert isinstance(found, StoredObject)
+        assert [b"%d" % number for number in won] == [bytes(found.body)]
+
+    def test_delete_is_silent_about_the_absent(self, store: ObjectStore, name: str) -> None:
+        """One or many, there or not."""
+        names = [f"{name}-{number}" for number in range(3)]
+        for one in names[:2]:
+            store.put(one, [b"one"])
+        assert store.delete(names) == 3
+        assert store.delete([name]) == 1
+        assert [store.head(one) for one in names] == [None, None, None]
+
+    def test_lists_all_names_of_a_prefix(self, store: ObjectStore, name: str) -> None:
+        """Also a prefix that ends within a path segment; never a neighbour."""
+        folder = name.rpartition("/")[0]
+        for part in ("test_a", "test_b", "test/deep", "tess"):
+            store.put(f"{folder}/{part}", [b"one"])
+        assert {found.name.rpartition(folder)[2] for found in store.list(f"{folder}/test")} == {
+            "/test_a",
+            "/test_b",
+            "/test/deep",
+        }
+        assert len(list(store.list(f"{folder}/"))) == 4
+        assert list(store.list(f"{folder}/none/")) == []
+
+    @pytest.mark.parametrize("odd", ODD_NAMES)
+    def test_names_come_back_as_given(self, store: ObjectStore, name: str, odd: str) -> None:
+        """In get, head and list."""
+        folder = name.rpartition("/")[0]
+        store.put(f"{folder}/{odd}", [b"odd"])
+        found = store.get(f"{folder}/{odd}")
+        assert isinstance(found, StoredObject)
+        assert bytes(found.body) == b"odd"
+        assert [found.name for found in store.list(f"{folder}/")] == [f"{folder}/{odd}"]
+        store.delete([f"{folder}/{odd}"])
+        assert store.head(f"{folder}/{odd}") is None
+
+    def test_many_objects_are_all_listed_and_deleted(self, store: ObjectStore, name: str) -> None:
+        """Past S3's page of 1,000."""
+        names = [f"{name}/{number:04}" for number in range(1005)]
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(lambda one: store.put(one, [b"x"]), names))
+        assert sorted(found.name for found in store.list(f"{name}/")) == names
+        assert store.delete(names) == len(names)
+        assert list(store.list(f"{name}/")) == []
+
+    def test_probe_tells_that_conditions_are_kept(self, store: ObjectStore, name: str) -> None:
+        """And leaves nothing behind."""
+        layout = Layout(name)
+        assert probe(store, layout) == Capabilities(create_only=True, compare_and_swap=True)
+        assert list(store.list(f"{name}/")) == []

@@ -1,0 +1,314 @@
+"""The second tier: diskcache in a private folder, which stores and returns bytes only.
+
+diskcache keeps small values in SQLite and large ones as files. Its own `Disk` would unpickle
+keys and values when a row says so (CVE-2025-69872); ours knows one mode for each and refuses
+every other, and any file name that diskcache would not have given.
+
+The three columns diskcache gives a row to its user carry what a blob needs beside its bytes:
+
+- ``tag``: the ETag under which S3 has it;
+- ``expire_time``: when S3 last confirmed it, plus `KEEP_SECONDS`;
+- ``value`` of a file: size, inode and modification time when it was verified, so that a file
+  nobody has touched since is mapped without being hashed again.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+import re
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from s3kv_flow._model import Blob, Cleared, ETag
+from s3kv_flow._process import reset_after_fork
+
+if TYPE_CHECKING:
+    from diskcache import Cache
+
+logger = logging.getLogger("s3kv_flow")
+
+DEFAULT_LIMIT_BYTES: Final = 10 * 1024**3
+#: Larger blobs are files, which map into memory; smaller ones live in SQLite.
+FILE_FROM_BYTES: Final = 32 * 1024
+#: A copy that S3 has not confirmed for so long goes, whatever the limit says.
+KEEP_SECONDS: Final = 10 * 365 * 86400
+#: How long a writer waits for other processes' writes before the copy is given up.
+LOCK_TIMEOUT_SECONDS: Final = 20
+
+_FILE_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val\Z")
+_MODE_RAW: Final = 1
+_MODE_BINARY: Final = 2
+
+
+class UnsafeFolderError(Exception):
+    """The folder is not this user's alone."""
+
+
+class DiskTier:
+    """Blobs in a folder of this user's, bounded in bytes, least recently stored first to go.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Made with mode 0700 when absent; refused when it is a symlink, another user's, or open
+        to others.
+    limit_bytes : int
+        Kept by evicting, so a moment's overshoot is possible.
+    """
+
+    name = "disk"
+
+    def __init__(self, folder: str | os.PathLike[str], limit_bytes: int | None = None) -> None:
+        self.folder = Path(folder)
+        self._limit_bytes = DEFAULT_LIMIT_BYTES if limit_bytes is None else limit_bytes
+        self._opened: Cache | None = None
+        self._given_up = False
+        self._said: set[str] = set()
+        self._unlock()
+        reset_after_fork(self._unlock)
+
+    def _unlock(self) -> None:
+        self._opening = threading.Lock()
+
+    def _cache(self) -> Cache | None:
+        if self._opened is None and not self._given_up:
+            with self._opening:
+                if self._opened is None and not self._given_up:
+                    self._opened = self._open()
+        return self._opened
+
+    def _open(self) -> Cache | None:
+        try:
+            make_private(self.folder)
+            return _cache_over(self.folder, self._limit_bytes)
+        except sqlite3.DatabaseError as error:
+            if "locked" not in str(error) and _set_aside(self.folder):
+                self._say("was corrupt and has been begun anew", error)
+                try:
+                    return _cache_over(self.folder, self._limit_bytes)
+                except (sqlite3.Error, OSError) as again:
+                    error = again  # type: ignore[assignment]
+            self._give_up(error)
+        except (OSError, UnsafeFolderError) as error:
+            self._give_up(error)
+        return None
+
+    def _give_up(self, error: Exception) -> None:
+        self._given_up = True
+        self._say("cannot be used; going on without it", error)
+
+    def _say(self, what: str, error: Exception) -> None:
+        if what not in self._said:
+            self._said.add(what)
+            logger.warning("the local cache in %s %s (%s)", self.folder, what, error)
+
+    def _failed(self, error: Exception) -> None:
+        """Go on without the local cache for this one call; heal what can be healed."""
+        if isinstance(error, sqlite3.DatabaseError) and (
+            "malformed" in str(error)
+            or "not a database" in str(error)
+            or "no such table" in str(error)
+        ):
+            with self._opening:
+                opened, self._opened = self._opened, None
+                if opened is not None:
+                    opened.close()
+                    _set_aside(self.folder)
+            self._say("was corrupt and has been begun anew", error)
+        elif not self.folder.is_dir():
+            self._opened = None  # somebody has cleaned up; make it anew
+        else:
+            self._say("failed; this entry goes without it", error)
+
+    def get(self, name: str) -> Blob | None:
+        cache = self._cache()
+        if cache is None:
+            return None
+        try:
+            found, expires, etag = cache.get(name, expire_time=True, tag=True)
+        except Exception as error:
+            self._failed(error)
+            return None
+        if found is None:
+            return None
+        data, verified = found
+        checked = (expires or 0.0) - KEEP_SECONDS
+        return Blob([data], ETag(etag) if etag else None, checked, verified)
+
+    def put(self, name: str, blob: Blob) -> None:
+        cache = self._cache()
+        if cache is None or blob.size_bytes > self._limit_bytes:
+            return
+        expire = KEEP_SECONDS + blob.checked - time.time()
+        try:
+            cache.set(name, blob.parts, expire=expire, tag=blob.etag)
+        except Exception as error:
+            self._failed(error)
+
+    def confirm(self, name: str, blob: Blob) -> None:
+        cache = self._cache()
+        if cache is not None:
+            try:
+                cache.touch(name, expire=KEEP_SECONDS + blob.checked - time.time())
+            except Exception as error:
+                self._failed(error)
+
+    def drop(self, name: str) -> None:
+        cache = self._cache()
+        if cache is not None:
+            try:
+                cache.delete(name)
+            except Exception as error:
+                self._failed(error)
+
+    def names(self, prefix: str = "") -> Iterator[str]:
+        cache = self._cache()
+        if cache is not None:
+            for name in cache.iterkeys():
+                if isinstance(name, str) and name.startswith(prefix):
+                    yield name
+
+    def clear(self, prefix: str = "", *, stored_before: float | None = None) -> Cleared:
+        cache = self._cache()
+        if cache is None:
+            return Cleared(0, 0)
+        cleared = Cleared(0, 0)
+        try:
+            for name, size in _rows(cache, prefix, stored_before):
+                if cache.delete(name):
+                    cleared += Cleared(1, size)
+        except Exception as error:
+            self._failed(error)
+        return cleared
+
+    def close(self) -> None:
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.close()
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder nobody else can use, or refuse one that somebody else can.
+
+    Raises
+    ------
+    UnsafeFolderError
+        A symlink, another user's, or open to others.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    found = os.lstat(folder)
+    if stat.S_ISLNK(found.st_mode):
+        raise UnsafeFolderError("it is a symbolic link")
+    if hasattr(os, "getuid"):
+        if found.st_uid != os.getuid():
+            raise UnsafeFolderError("it belongs to another user")
+        if stat.S_IMODE(found.st_mode) & 0o077:
+            raise UnsafeFolderError(f"other users can enter it; chmod 700 {folder}")
+
+
+def _cache_over(folder: Path, limit_bytes: int) -> Cache:
+    from diskcache import Cache
+
+    return Cache(
+        str(folder),
+        timeout=LOCK_TIMEOUT_SECONDS,
+        disk=_disk_class(),
+        eviction_policy="least-recently-stored",
+        size_limit=limit_bytes,
+        cull_limit=16,
+        statistics=0,
+        tag_index=0,
+    )
+
+
+def _rows(cache: Cache, prefix: str, stored_before: float | None) -> list[tuple[str, int]]:
+    # diskcache tells neither the size nor the time of an entry without reading its value.
+    low, high = prefix, prefix + "\U0010ffff"
+    query = "SELECT key, size + COALESCE(LENGTH(value), 0) FROM Cache WHERE key >= ? AND key < ?"
+    values: list[Any] = [low, high]
+    if stored_before is not None:
+        query += " AND store_time < ?"
+        values.append(stored_before)
+    rows: list[tuple[str, int]] = cache._sql(query, values).fetchall()
+    return rows
+
+
+def _set_aside(folder: Path) -> bool:
+    """Remove a corrupt database, so that the next opening begins anew."""
+    try:
+        for name in ("cache.db", "cache.db-wal", "cache.db-shm"):
+            (folder / name).unlink(missing_ok=True)
+    except OSError:
+        return False
+    return True
+
+
+def _disk_class() -> type[Any]:
+    """Give the bytes-only `Disk`; made here, for diskcache is imported when first needed."""
+    global _made
+    if _made is None:
+        import diskcache
+
+        class BytesDisk(diskcache.Disk):  # type: ignore[misc]
+            def __init__(self, directory: str, **settings: Any) -> None:
+                # Settings are rows of the database too: what they ask for is not ours to do.
+                super().__init__(directory)
+
+            def put(self, key: str) -> tuple[str, bool]:
+                return key, True
+
+            def get(self, key: Any, raw: bool) -> Any:
+                return key if raw and type(key) is str else None
+
+            def store(self, value: Any, read: bool, key: Any = None) -> tuple[Any, ...]:
+                size = sum(memoryview(part).nbytes for part in value)
+                if size < FILE_FROM_BYTES:
+                    return 0, _MODE_RAW, None, sqlite3.Binary(b"".join(value))
+                filename, full_path = self.filename()
+                try:
+                    self._write(full_path, iter(value), "xb")
+                except BaseException:
+                    self.remove(filename)
+                    raise
+                return size, _MODE_BINARY, filename, _record(os.stat(full_path))
+
+            def fetch(self, mode: int, filename: Any, value: Any, read: bool) -> Any:
+                if mode == _MODE_RAW and filename is None and type(value) is bytes:
+                    return value, False
+                if mode == _MODE_BINARY and _FILE_NAME.match(filename or ""):
+                    return _mapped(os.path.join(self._directory, filename), value)
+                return None
+
+            def remove(self, file_path: str) -> None:
+                if _FILE_NAME.match(file_path or ""):
+                    super().remove(file_path)
+
+        _made = BytesDisk
+    return _made
+
+
+_made: type[Any] | None = None
+
+
+def _record(found: os.stat_result) -> str:
+    return f"{found.st_size} {found.st_mtime_ns} {found.st_ino}"
+
+
+def _mapped(path: str, record: Any) -> Any:
+    """Map a file copy-on-write: private, writable, and no copy is made."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    try:
+        found = os.fstat(descriptor)
+        if not found.st_size:
+            return None
+        data = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
+    finally:
+        os.close(descriptor)
+    return data, type(record) is str and record == _record(found)

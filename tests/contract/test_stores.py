@@ -1,0 +1,53 @@
+"""Every store keeps the contract: in memory, by obstore, by boto3, and the two together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from s3kv_flow.stores.connection import Connection
+from s3kv_flow.stores.control import Boto3Objects
+from s3kv_flow.stores.memory import MemoryStore
+from s3kv_flow.stores.objects import ObstoreObjects
+from s3kv_flow.stores.protocols import ObjectStore
+from s3kv_flow.stores.s3 import S3Store
+from s3kv_flow.testing.contracts import ObjectStoreContract
+
+
+class TestMemoryStore(ObjectStoreContract):
+    @pytest.fixture
+    def store(self) -> MemoryStore:
+        return MemoryStore()
+
+
+class _OnServers(ObjectStoreContract):
+    kind: Callable[[Connection], ObjectStore]
+
+    @pytest.fixture(params=["seaweed", "seaweed-lock", "moto"])
+    def store(
+        self, request: pytest.FixtureRequest, connect: Callable[[str], Connection]
+    ) -> Iterator[ObjectStore]:
+        store = type(self).kind(connect(request.param))
+        yield store
+        store.close()
+
+
+class TestS3Store(_OnServers):
+    kind = S3Store
+
+
+class TestBoto3Objects(_OnServers):
+    kind = Boto3Objects
+
+
+class TestObstoreObjects(_OnServers):
+    kind = ObstoreObjects
+
+    def test_lists_all_names_of_a_prefix(self, store: ObjectStore, name: str) -> None:
+        # Whole path segments only, as its docstring says; `S3Store` lists the rest by boto3.
+        folder = name.rpartition("/")[0]
+        for part in ("test_a", "test/deep"):
+            store.put(f"{folder}/{part}", [b"one"])
+        assert [found.name for found in store.list(f"{folder}/test/")] == [f"{folder}/test/deep"]
+        assert len(list(store.list(f"{folder}/"))) == 2
