@@ -275,7 +275,9 @@ class S3KV(MutableMapping[str, Any]):
     key_exists = exists
 
     def iter_keys(self, prefix: str = "") -> Iterator[str]:
-        """Give all keys that begin with ``prefix``, lazily.
+        """Give all keys that begin with ``prefix``, lazily, and in no promised order.
+
+        Memoized results are given for a prefix that says so: ``cache/``, or one below it.
 
         Examples
         --------
@@ -286,8 +288,9 @@ class S3KV(MutableMapping[str, Any]):
         ['test_a', 'test_b']
         """
         layout = self._backend.layout
+        key_of = layout.entry_key_of if prefix.startswith("cache/") else layout.key_of
         for found in self._backend.objects.list(layout.documents(prefix)):
-            key = layout.key_of(found.name)
+            key = key_of(found.name)
             if key is not None:
                 yield key
 

@@ -166,9 +166,11 @@ class Layout:
         """Give the object-name prefix of one cache, or of all."""
         return f"{self.root}/cache/" if name is None else f"{self.root}/cache/{name}/"
 
-    def entry_key_of(self, object_name: str) -> str:
-        """Give the key of a memoized result's object name."""
-        return object_name[len(self.root) + 1 : -len(ENTRY_SUFFIX)]
+    def entry_key_of(self, name: str) -> str | None:
+        """Give the key of a memoized result's object name; None for objects that are none."""
+        if not (name.startswith(self.entries()) and name.endswith(ENTRY_SUFFIX)):
+            return None
+        return name[len(self.root) + 1 : -len(ENTRY_SUFFIX)]
 
     def scratch(self, name: str) -> str:
         """Give the name of an object that only the probe uses."""

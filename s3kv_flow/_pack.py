@@ -14,7 +14,7 @@ from s3kv_flow.codecs.base import Codec
 from s3kv_flow.codecs.registry import AUTO, Codecs
 from s3kv_flow.envelope.header import ALIGNMENT, SUITE_CHECKSUM, is_entry
 from s3kv_flow.envelope.keyring import Keyring
-from s3kv_flow.envelope.seal import open_sealed, open_vouched, seal
+from s3kv_flow.envelope.seal import open_known, open_sealed, seal
 from s3kv_flow.errors import ConfigurationError, SealError, UnsafeCodecError
 
 #: Below, a frame of zstd costs more than it saves.
@@ -140,7 +140,9 @@ class Pack:
         """
         (part,) = blob.parts
         data = memoryview(part)
-        opened = open_vouched(data) if blob.verified else open_sealed(data, self.keyring)
+        opened = (
+            open_known(data, self.keyring) if blob.verified else open_sealed(data, self.keyring)
+        )
         return self._checked(key, opened)
 
     def local(self, packed: Packed, *, etag: ETag | None, now: float, opened: bool) -> Blob:

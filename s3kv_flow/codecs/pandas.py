@@ -123,8 +123,8 @@ class _Writer:
         import pandas as pd
 
         dtype = array.dtype
-        if isinstance(dtype, np.dtype):
-            values = array.to_numpy()
+        if isinstance(dtype, np.dtype) or isinstance(array, pd.arrays.NumpyExtensionArray):
+            values = np.asarray(array)
             if values.dtype == object:
                 return self._strings(values)
             described = describe_dtype(values.dtype)
