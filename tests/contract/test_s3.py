@@ -218,7 +218,7 @@ def test_a_bucket_that_does_not_exist(bucket, caplog):
             lambda: kv.add("a", 1),
             lambda: kv.get("a"),
             lambda: kv.exists("a"),
-            lambda: kv.list_keys(),
+            kv.list_keys,
         ):
             with pytest.raises(s3kv.BucketNotFoundError, match="no-such-bucket"):
                 call()
@@ -235,7 +235,7 @@ def test_wrong_credentials(bucket, wrong, caplog):
             lambda: kv.add("a", 1),
             lambda: kv.get("a"),
             lambda: kv.exists("a"),
-            lambda: kv.list_keys(),
+            kv.list_keys,
             lambda: kv.delete("a"),
         ):
             with pytest.raises(s3kv.AccessDeniedError):
@@ -270,7 +270,7 @@ def test_a_reader_gets_hits_and_computes_misses(kv, bucket, caplog):
 def test_a_server_that_is_not_there(monkeypatch, caplog):
     kv = s3kv.S3KV("http://127.0.0.1:9", "bucket", "key", "secret")
     for call in (lambda: kv.get("a"), lambda: kv.exists("a"), lambda: kv.add("a", 1)):
-        with pytest.raises(s3kv.StoreUnavailableError, match="127.0.0.1:9"):
+        with pytest.raises(s3kv.StoreUnavailableError, match=r"127\.0\.0\.1:9"):
             call()
     function = kv.cached(lambda x: x)
     assert function(1) == function(1) == 1

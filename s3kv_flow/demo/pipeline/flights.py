@@ -89,6 +89,7 @@ STEPS: list = []
 
 
 def main() -> None:
+    """Run the pipeline and tell of each step."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print JSON")
     as_json = parser.parse_args().json

@@ -1,0 +1,281 @@
+"""The same key and the same entry in every kind of process: fresh, forked, spawned, -m, killed."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import forkserver
+from pathlib import Path
+
+import pytest
+
+import s3kv_flow as s3kv
+from s3kv_flow.stores.connection import Connection
+
+MODULE = """
+import sys
+import s3kv_flow as s3kv
+from helpers import double
+
+FACTOR = 10
+
+@s3kv.cached
+def step(x, options=None):
+    print("computed", file=sys.stderr)
+    return {"value": double(x) * FACTOR, "options": options}
+
+if __name__ == "__main__":
+    result = step(4)
+    print(step.key(4), step.key({"x", "y", "z"}), result["value"], sep="\\n")
+"""
+
+HELPERS = '''
+def double(x):
+    """Twice."""
+    return twice(x)
+
+
+def twice(x):
+    return 2 * x
+'''
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "steps.py").write_text(MODULE)
+    (folder / "helpers.py").write_text(HELPERS)
+    (folder / "importer.py").write_text(
+        "import steps\n"
+        "print(steps.step.key(4), steps.step.key({'x', 'y', 'z'}), steps.step(4)['value'], sep='\\n')"
+    )
+    return folder
+
+
+def run(
+    project: Path, *arguments: str, cwd: Path | None = None, **environment: str
+) -> tuple[list[str], bool]:
+    """Give what was printed, and whether the step was computed."""
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd or project,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines(), "computed" in done.stderr
+
+
+def test_one_key_however_the_code_is_run(project: Path, tmp_path: Path) -> None:
+    first, computed = run(project, "steps.py", PYTHONHASHSEED="1")
+    assert computed
+    assert first[0].startswith("cache/steps.step/")
+    assert first[2] == "80"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for arguments, cwd, environment in [
+        (["steps.py"], project, {"PYTHONHASHSEED": "2"}),
+        (["-O", "steps.py"], project, {}),
+        (["-OO", "steps.py"], project, {}),
+        (["-m", "steps"], project, {}),
+        (["importer.py"], project, {}),
+        ([str(project / "steps.py")], elsewhere, {}),
+        (["-m", "steps"], elsewhere, {"PYTHONPATH": str(project)}),
+        (["steps.py"], project, {"TZ": "Asia/Tokyo", "LC_ALL": "C"}),
+    ]:
+        again, computed = run(project, *arguments, cwd=cwd, **environment)
+        assert (again, computed) == (first, False), (arguments, cwd, environment)
+
+
+def test_another_checkout_hits(project: Path, tmp_path: Path) -> None:
+    first, _ = run(project, "steps.py")
+    copy = tmp_path / "checkout" / "deep"
+    copy.mkdir(parents=True)
+    for file in project.glob("*.py"):
+        (copy / file.name).write_text(file.read_text())
+    assert run(copy, "steps.py") == (first, False)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "computes"),
+    [
+        ("helpers.py", '"""Twice."""', '"""Double it."""  # said better', False),
+        ("helpers.py", "    return 2 * x", "\n    return 2*x  # the same", False),
+        (
+            "steps.py",
+            "def step(x, options=None)",
+            "def step(x: int, options: object = None)",
+            False,
+        ),
+        ("helpers.py", "2 * x", "3 * x", True),
+        ("steps.py", "FACTOR = 10", "FACTOR = 11", True),
+        ("steps.py", "double(x) *", "double(x) +", True),
+    ],
+)
+def test_an_edit_counts_when_it_changes_what_runs(
+    project: Path, file: str, old: str, new: str, computes: bool
+) -> None:
+    first, _ = run(project, "steps.py")
+    path = project / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    edited, computed = run(project, "steps.py")
+    assert computed == computes
+    assert (edited[0] != first[0]) == computes
+    path.write_text(text)
+    assert run(project, "steps.py") == (first, False)  # reverting hits again
+
+
+# Processes of one program
+
+
+@s3kv.cached(name="square", version=1)
+def square(x: int) -> dict[str, int]:
+    time.sleep(0.05)
+    return {"x": x * x, "pid": os.getpid()}
+
+
+def _squares(numbers: Iterable[int]) -> list[int]:
+    return [square(x)["x"] for x in numbers]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_used_then_forked(bucket: Connection, method: str) -> None:
+    """obstore hangs in a forked child once its parent has used it: boto3 serves there."""
+    assert _squares([1, 2]) == [1, 4]  # used in the parent
+    if method == "forkserver":
+        forkserver._forkserver._stop()  # one that another test started has its environment
+    context = multiprocessing.get_context(method)
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        results = list(pool.map(_squares, [[1, 2, 3], [2, 3, 4]], timeout=60))
+    assert results == [[1, 4, 9], [4, 9, 16]]
+    s3kv.default_store().clear_cache()
+    assert square(4)["pid"] != os.getpid()  # a child's result
+
+
+def _child(queue: multiprocessing.Queue, x: int) -> None:  # type: ignore[type-arg]
+    store = s3kv.default_store()
+    store.add("from-child", x)
+    queue.put((square(x)["x"], store.get("from-parent"), store.list_keys()))
+
+
+def test_multiprocessing_children_use_keys_and_entries(bucket: Connection) -> None:
+    store = s3kv.default_store()
+    store.add("from-parent", "hello")
+    square(1)
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_child, args=(queue, 5))
+    child.start()
+    answer = queue.get(timeout=60)
+    child.join(30)
+    assert child.exitcode == 0
+    assert answer == (25, "hello", ["from-child", "from-parent"])
+    assert store.get("from-child") == 5
+
+
+def test_forked_while_other_threads_use_the_store(bucket: Connection) -> None:
+    """A lock that some thread holds at the fork must not stay locked in the child."""
+    import threading
+
+    stop = threading.Event()
+
+    def busy() -> None:
+        x = 0
+        while not stop.is_set():
+            x += 1
+            square.put({"x": x * x, "pid": 0}, x % 50)
+
+    threads = [threading.Thread(target=busy) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        context = multiprocessing.get_context("fork")
+        for number in range(5):
+            queue = context.Queue()
+            child = context.Process(target=_child_square, args=(queue, 1000 + number))
+            child.start()
+            assert queue.get(timeout=60) == (1000 + number) ** 2
+            child.join(30)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _child_square(queue: multiprocessing.Queue, x: int) -> None:  # type: ignore[type-arg]
+    queue.put(square(x)["x"])
+
+
+WRITER = """
+import sys, s3kv_flow as s3kv
+@s3kv.cached(name="blob", version=1)
+def blob(x, size):
+    return bytes([x]) * size
+print("ready", flush=True)
+while True:
+    for x in range(8):
+        blob.put(bytes([x]) * (200_000 + x), x, 1)
+"""
+
+
+def test_kill_9_leaves_no_torn_entry(bucket: Connection, tmp_path: Path) -> None:
+    script = tmp_path / "writer.py"
+    script.write_text(WRITER)
+    for delay in (0.15, 0.3, 0.5):
+        process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+    @s3kv.cached(name="blob", version=1, on_error="raise")
+    def blob(x: int, size: int) -> bytes:
+        return b""
+
+    for _ in ("local", "bucket"):
+        for x in range(8):
+            found = blob.get(x, 1, default=None)
+            assert found is None or found == bytes([x]) * (200_000 + x)
+        s3kv.default_store().clear_cache()
+
+
+TWO = """
+import json, sys, s3kv_flow as s3kv
+@s3kv.cached(name="shared", version=1)
+def shared(x):
+    return {"x": x, "pad": "p" * 50_000}
+wrong = [x for _ in range(3) for x in range(60) if shared(x)["x"] != x]
+print(json.dumps({"wrong": wrong, "info": shared.cache_info().errors}))
+"""
+
+
+def test_processes_share_one_cache_folder(tmp_path: Path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    processes = [
+        subprocess.Popen(
+            [sys.executable, str(script)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for process in processes:
+        out, err = process.communicate(timeout=60)
+        assert (json.loads(out), err) == ({"wrong": [], "info": {}}, "")
