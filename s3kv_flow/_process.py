@@ -3,14 +3,22 @@
 A forked child inherits locks that a vanished thread may hold, futures that nobody will
 resolve, and connections it would share with its parent. Whoever owns such a thing gives a
 bound method here; it runs in the child before anything else does.
+
+What cannot be made anew in the child (SQLite keeps its locks in memory that the child inherits)
+is done inside of `not_amid_fork`: a fork waits until nobody is there.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import weakref
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+#: A fork does not wait longer than this: a slow disk must not stop a program.
+FORK_WAIT_SECONDS: Final = 10
 
 _resets: list[weakref.WeakMethod[Callable[[], Any]]] = []
 
@@ -20,7 +28,34 @@ def reset_after_fork(reset: Callable[[], Any]) -> None:
     _resets.append(weakref.WeakMethod(reset, _resets.remove))
 
 
+class _Gate:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self._held = False
+
+    def before(self) -> None:
+        self._held = self.lock.acquire(timeout=FORK_WAIT_SECONDS)
+
+    def after_in_parent(self) -> None:
+        if self._held:
+            self.lock.release()
+
+    def after_in_child(self) -> None:
+        self.lock = threading.Lock()
+
+
+_gate = _Gate()
+
+
+@contextmanager
+def not_amid_fork() -> Iterator[None]:
+    """Keep this process from forking meanwhile; one thread at a time is let in."""
+    with _gate.lock:
+        yield
+
+
 def _in_child() -> None:
+    _gate.after_in_child()
     for reference in tuple(_resets):
         reset = reference()
         if reset is not None:
@@ -28,4 +63,6 @@ def _in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
-    os.register_at_fork(after_in_child=_in_child)
+    os.register_at_fork(
+        before=_gate.before, after_in_parent=_gate.after_in_parent, after_in_child=_in_child
+    )

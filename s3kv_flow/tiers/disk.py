@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from s3kv_flow._model import Blob, Cleared, ETag
-from s3kv_flow._process import reset_after_fork
+from s3kv_flow._process import not_amid_fork, reset_after_fork
 
 if TYPE_CHECKING:
     from diskcache import Cache
@@ -79,7 +79,7 @@ class DiskTier:
 
     def _cache(self) -> Cache | None:
         if self._opened is None and not self._given_up:
-            with self._opening:
+            with self._opening, not_amid_fork():
                 if self._opened is None and not self._given_up:
                     self._opened = self._open()
         return self._opened
@@ -148,7 +148,8 @@ class DiskTier:
             return
         expire = KEEP_SECONDS + blob.checked - time.time()
         try:
-            cache.set(name, blob.parts, expire=expire, tag=blob.etag)
+            with not_amid_fork():
+                cache.set(name, blob.parts, expire=expire, tag=blob.etag)
         except Exception as error:
             self._failed(error)
 
@@ -156,7 +157,8 @@ class DiskTier:
         cache = self._cache()
         if cache is not None:
             try:
-                cache.touch(name, expire=KEEP_SECONDS + blob.checked - time.time())
+                with not_amid_fork():
+                    cache.touch(name, expire=KEEP_SECONDS + blob.checked - time.time())
             except Exception as error:
                 self._failed(error)
 
@@ -164,7 +166,8 @@ class DiskTier:
         cache = self._cache()
         if cache is not None:
             try:
-                cache.delete(name)
+                with not_amid_fork():
+                    cache.delete(name)
             except Exception as error:
                 self._failed(error)
 
@@ -182,7 +185,9 @@ class DiskTier:
         cleared = Cleared(0, 0)
         try:
             for name, size in _rows(cache, prefix, stored_before):
-                if cache.delete(name):
+                with not_amid_fork():
+                    deleted = cache.delete(name)
+                if deleted:
                     cleared += Cleared(1, size)
         except Exception as error:
             self._failed(error)
