@@ -88,7 +88,7 @@ class PolarsCodec:
         import polars as pl
 
         (data,) = buffers
-        frame = pl.read_ipc(bytes(data), memory_map=False)
+        frame = pl.read_ipc(io.BytesIO(data))
         return frame if arguments["kind"] == "frame" else frame.to_series(0)
 
 

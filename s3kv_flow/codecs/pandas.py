@@ -46,12 +46,12 @@ class PandasCodec:
         reader = _Reader(buffers)
         index = reader.index(arguments["index"])
         if "columns" in arguments:
-            columns = [reader.array(spec) for spec in arguments["values"]]
+            columns = [_as_column(reader.array(spec), index) for spec in arguments["values"]]
             value = pd.DataFrame(dict(enumerate(columns)), index=index, copy=False)
             value.columns = reader.index(arguments["columns"])
         elif "value" in arguments:
-            array = reader.array(arguments["value"])
-            value = pd.Series(array, index=index, name=arguments["name"], copy=False)
+            value = _as_column(reader.array(arguments["value"]), index)
+            value = pd.Series(value, index=index, name=_label(arguments["name"]), copy=False)
         else:
             return index
         value.attrs = dict(arguments["attrs"])
@@ -90,14 +90,14 @@ class _Writer:
         value = self.array(series.array)
         if spec is None or value is None or not _is_label(series.name):
             return None
-        return {**spec, "value": value, "name": series.name}
+        return {**spec, "value": value, "name": _label_spec(series.name)}
 
     def index(self, index: Any) -> Spec:
         import pandas as pd
 
         if not all(map(_is_label, index.names)):
             return None
-        names: dict[str, Any] = {"names": list(index.names)}
+        names: dict[str, Any] = {"names": [_label_spec(name) for name in index.names]}
         if type(index) is pd.RangeIndex:
             return {"range": [index.start, index.stop, index.step], **names}
         if type(index) is pd.MultiIndex:
@@ -193,7 +193,7 @@ class _Reader:
     def index(self, spec: Mapping[str, Any]) -> Any:
         import pandas as pd
 
-        names = spec["names"]
+        names = [_label(name) for name in spec["names"]]
         if "range" in spec:
             start, stop, step = spec["range"]
             return pd.RangeIndex(start, stop, step, name=names[0])
@@ -231,15 +231,13 @@ class _Reader:
 
     def _strings(self, spec: Mapping[str, Any]) -> Any:
         import numpy as np
-        import pandas as pd
 
         arrow = self._arrow(spec["strings"])
         values = arrow.to_numpy(zero_copy_only=False)
         if spec["missing"] == "nan" and arrow.null_count:
             values = values.copy()
             values[arrow.is_null().to_numpy(zero_copy_only=False)] = np.nan
-        # A Series keeps the dtype; pandas 3 would read a bare object array as its `str`.
-        return pd.array(values, dtype=object)
+        return values
 
     def _arrow(self, number: int) -> Any:
         import pyarrow as pa
@@ -247,8 +245,31 @@ class _Reader:
         return single_array(pa.ipc.open_stream(pa.py_buffer(self._buffers[number])).read_all())
 
 
+def _as_column(array: Any, index: Any) -> Any:
+    """Keep an object array one of objects: pandas 3 would read a bare one as its `str`."""
+    import pandas as pd
+
+    if array.dtype == object:
+        return pd.Series(array, index=index, dtype=object, copy=False)
+    return array
+
+
 def _is_label(name: object) -> bool:
-    return name is None or type(name) in (str, int, bool)
+    import numpy as np
+
+    return name is None or type(name) in (str, int, bool, np.int64)
+
+
+def _label_spec(name: Any) -> Any:
+    import numpy as np
+
+    return {"int64": int(name)} if type(name) is np.int64 else name
+
+
+def _label(spec: Any) -> Any:
+    import numpy as np
+
+    return np.int64(spec["int64"]) if isinstance(spec, dict) else spec
 
 
 def _zone_name(zone: Any) -> str | None:

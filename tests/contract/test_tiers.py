@@ -1,0 +1,321 @@
+"""The local tiers: what both promise, and what the disk does with a hostile or broken folder."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import s3kv_flow as s3kv
+from s3kv_flow._model import Blob, ETag
+from s3kv_flow.testing import memory_store
+from s3kv_flow.tiers.base import Tier
+from s3kv_flow.tiers.disk import FILE_FROM_BYTES, DiskTier
+from s3kv_flow.tiers.memory import MemoryTier
+
+SIZES = [0, 10, FILE_FROM_BYTES - 1, FILE_FROM_BYTES, 200_000]
+
+
+@pytest.fixture(params=["memory", "disk"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Tier]:
+    made = []
+
+    def make(limit_bytes: int = 50_000_000) -> Tier:
+        tier: Tier = (
+            MemoryTier(limit_bytes)
+            if request.param == "memory"
+            else DiskTier(tmp_path / "tier", limit_bytes)
+        )
+        made.append(tier)
+        return tier
+
+    request.addfinalizer(lambda: [tier.close() for tier in made])
+    return make
+
+
+def blob(size: int, checked: float = 1_800_000_000.0) -> Blob:
+    return Blob([b"x" * (size // 2), b"y" * (size - size // 2)], ETag("etag"), checked)
+
+
+def body(tier: Tier, name: str) -> bytes | None:
+    found = tier.get(name)
+    return None if found is None else b"".join(map(bytes, found.parts))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_what_is_put_is_got(make: Callable[..., Tier], size: int) -> None:
+    tier = make()
+    assert tier.get("a") is None
+    tier.put("a", blob(size))
+    found = tier.get("a")
+    assert found is not None
+    assert b"".join(map(bytes, found.parts)) == b"x" * (size // 2) + b"y" * (size - size // 2)
+    assert found.etag == "etag"
+    assert found.checked == pytest.approx(1_800_000_000.0, abs=0.01)
+    tier.put("a", blob(5))
+    assert body(tier, "a") == b"xxyyy"
+    tier.drop("a")
+    tier.drop("a")
+    assert tier.get("a") is None
+
+
+def test_a_confirmation_moves_the_time(make: Callable[..., Tier]) -> None:
+    tier = make()
+    tier.put("a", blob(10))
+    tier.confirm("a", blob(10, checked=1_800_000_500.0))
+    found = tier.get("a")
+    assert found is not None
+    assert found.checked == pytest.approx(1_800_000_500.0, abs=0.01)
+
+
+def test_names_and_clearing_by_prefix(make: Callable[..., Tier]) -> None:
+    tier = make()
+    for name in ("a/1", "a/2", "ab", "b/1"):
+        tier.put(name, blob(100_000))
+    assert sorted(tier.names("a/")) == ["a/1", "a/2"]
+    cleared = tier.clear("a/")
+    assert cleared.entries == 2
+    assert cleared.size_bytes >= 200_000
+    assert sorted(tier.names()) == ["ab", "b/1"]
+    assert tier.clear(stored_before=0.0).entries == 0
+    assert tier.clear().entries == 2
+
+
+def test_it_is_bounded_and_the_one_stored_first_goes_first(make: Callable[..., Tier]) -> None:
+    tier = make(2_000_000)
+    for number in range(60):
+        tier.put(f"{number:02}", blob(100_000))
+        tier.get("00")  # being read does not keep it
+    names = sorted(tier.names())
+    assert 5 <= len(names) <= 25
+    assert names[-1] == "59"
+    assert "00" not in names
+
+
+def test_a_blob_larger_than_the_limit_is_not_held(make: Callable[..., Tier]) -> None:
+    tier = make(1_000)
+    tier.put("a", blob(2_000))
+    assert tier.get("a") is None
+
+
+# The disk
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> DiskTier:
+    return DiskTier(tmp_path / "tier")
+
+
+def test_a_large_blob_is_a_private_writable_map(disk: DiskTier) -> None:
+    disk.put("a", blob(200_000))
+    first, second = disk.get("a"), disk.get("a")
+    assert first is not None
+    assert second is not None
+    assert first.verified
+    memoryview(first.parts[0])[:5] = b"-----"
+    assert bytes(memoryview(second.parts[0])[:5]) == b"xxxxx"
+    assert body(disk, "a") == b"x" * 100_000 + b"y" * 100_000
+
+
+def test_a_file_that_was_touched_is_not_vouched_for(disk: DiskTier) -> None:
+    disk.put("a", blob(200_000))
+    (file,) = disk.folder.rglob("*.val")
+    os.utime(file, (1, 1))
+    found = disk.get("a")
+    assert found is not None
+    assert not found.verified
+
+
+def test_the_folder_is_private(disk: DiskTier) -> None:
+    disk.put("a", blob(10))
+    assert disk.folder.stat().st_mode & 0o777 == 0o700
+
+
+def _symlink(folder: Path) -> None:
+    (folder.parent / "real").mkdir(mode=0o700)
+    folder.symlink_to(folder.parent / "real")
+
+
+def _open_to_others(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o777)
+
+
+def _a_file(folder: Path) -> None:
+    folder.write_text("")
+
+
+@pytest.mark.parametrize("prepare", [_symlink, _open_to_others, _a_file])
+def test_an_unsafe_folder_is_not_used(
+    tmp_path: Path, prepare: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    prepare(tmp_path / "tier")
+    tier = DiskTier(tmp_path / "tier")
+    tier.put("a", blob(10))
+    assert tier.get("a") is None
+    assert len(caplog.records) == 1
+    assert "going on without it" in caplog.text
+
+
+class Exploding:
+    def __reduce__(self):
+        return os._exit, (66,)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE Cache SET mode = 4, value = :pickle, filename = NULL",  # MODE_PICKLE
+        "UPDATE Cache SET mode = 4, filename = '../../outside.val'",
+        "UPDATE Cache SET mode = 2, filename = '../../outside.val'",
+        "UPDATE Cache SET mode = 2, filename = '/etc/passwd'",
+        "UPDATE Cache SET mode = 3",
+        "UPDATE Cache SET value = 7, mode = 1, filename = NULL",
+        "INSERT INTO Cache (key, raw, mode, value) VALUES (:pickle, 0, 1, 'x')",
+        "INSERT OR REPLACE INTO Settings VALUES ('disk_pickle_protocol', 2)",
+        "INSERT OR REPLACE INTO Settings VALUES ('disk_nonsense', 2)",
+    ],
+)
+@pytest.mark.parametrize("size", [10, 200_000])
+def test_a_tampered_row_is_a_miss_and_runs_nothing(
+    tmp_path: Path, change: str, size: int
+) -> None:
+    outside = tmp_path / "outside.val"
+    outside.write_bytes(pickle.dumps(Exploding()))
+    disk = DiskTier(tmp_path / "a" / "tier")
+    disk.put("a", blob(size))
+    disk.close()
+    with sqlite3.connect(disk.folder / "cache.db") as database:
+        database.execute(change, {"pickle": pickle.dumps(Exploding())} if ":pickle" in change else {})
+    database.close()
+    again = DiskTier(disk.folder)
+    found = again.get("a")
+    untouched = "INSERT" in change
+    assert (found is not None) == untouched
+    assert set(again.names()) == {"a"}
+    again.put("a", blob(5))
+    assert body(again, "a") == b"xxyyy"
+    again.drop("a")
+    again.clear()
+    assert outside.exists()
+    again.close()
+
+
+def test_a_corrupt_database_is_begun_anew(disk: DiskTier, caplog: pytest.LogCaptureFixture) -> None:
+    disk.put("a", blob(10))
+    disk.close()
+    for file in disk.folder.glob("cache.db*"):
+        file.write_bytes(b"this is no database" * 1000)
+    again = DiskTier(disk.folder)
+    assert again.get("a") is None
+    again.put("a", blob(10))
+    assert body(again, "a") == b"xxxxxyyyyy"
+    assert "begun anew" in caplog.text
+    again.close()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("")
+    tier = DiskTier(tmp_path / "file" / "tier")
+    tier.put("a", blob(10))
+    assert tier.get("a") is None
+    assert "going on without it" in caplog.text
+
+
+def test_a_full_disk_costs_the_copy_and_not_the_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import errno
+
+    from s3kv_flow.tiers import disk as module
+
+    kv = memory_store(cache_dir=tmp_path)
+
+    @kv.cached(version=1)
+    def step(x: int) -> bytes:
+        return bytes(x)
+
+    step(1)
+    kind = module._disk_class()
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(kind, "_write", full)
+    assert step(2_000_000) == bytes(2_000_000)
+    assert "No space left" in caplog.text
+    monkeypatch.undo()
+    assert step(2_000_000) == bytes(2_000_000)
+    assert step.cache_info().hits == {"remote": 1}
+    assert step(2_000_000) == bytes(2_000_000)
+    assert step.cache_info().hits == {"remote": 1, "disk": 1}
+
+
+@pytest.mark.parametrize("size", [100, 200_000])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_a_damaged_local_copy_is_fetched_again(
+    tmp_path: Path, size: int, damage: str
+) -> None:
+    kv = memory_store(cache_dir=tmp_path)
+    calls = []
+
+    @kv.cached(version=1)
+    def step(x: int) -> bytes:
+        calls.append(x)
+        return bytes(range(256)) * (x // 256 + 1)
+
+    value = step(size)
+    memory, disk = kv._backend.chain.local
+    memory.clear()
+    files = list(disk.folder.rglob("*.val"))  # type: ignore[attr-defined]
+    if files:
+        data = files[0].read_bytes()
+        if damage == "remove":
+            files[0].unlink()
+        else:
+            files[0].write_bytes(data[:-9] + (b"Y" + data[-8:] if damage == "flip" else b""))
+    else:
+        with sqlite3.connect(disk.folder / "cache.db") as database:  # type: ignore[attr-defined]
+            ((data,),) = database.execute("SELECT value FROM Cache").fetchall()
+            wrong = {"flip": data[:-9] + b"Y" + data[-8:], "truncate": data[:-9], "remove": b""}
+            database.execute("UPDATE Cache SET value = ?", (wrong[damage],))
+        database.close()
+    assert step(size) == value
+    assert step.cache_info().hits == {"remote": 1}
+    memory.clear()
+    assert step(size) == value
+    assert step.cache_info().hits == {"remote": 1, "disk": 1}
+    assert calls == [size]
+
+
+def test_pickles_stay_sealed_on_disk(tmp_path: Path) -> None:
+    kv = memory_store(cache_dir=tmp_path, keyring=s3kv.Keyring.generate())
+
+    @kv.cached(version=1)
+    def step(x: int) -> tuple[str, int]:
+        return ("plain text", x)
+
+    step(1)
+    kv._backend.chain.local[0].clear()
+    assert step(1) == ("plain text", 1)
+    assert step.cache_info().hits == {"disk": 1}
+    assert not any(b"plain text" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+
+
+@pytest.mark.parametrize("way", ["opened", "sealed", "off"])
+def test_local_cache_says_how_copies_lie_on_disk(tmp_path: Path, way: str) -> None:
+    kv = memory_store(cache_dir=tmp_path, keyring=s3kv.Keyring.generate(), local_cache=way)
+
+    @kv.cached(version=1)
+    def step(x: int) -> str:
+        return "plain text" * x
+
+    assert step(10_000) == step(10_000)
+    stored = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
+    assert bool(stored) == (way != "off")
+    assert any(b"plain text" in data for data in stored) == (way == "opened")
+    assert step.cache_info().hits == ({"remote": 1} if way == "off" else {"memory": 1})

@@ -1,0 +1,334 @@
+"""Every value that a codec takes comes back equal, of the same type, and is the caller's alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import functools
+import zoneinfo
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.linear_model import LinearRegression
+
+from s3kv_flow._model import Blob
+from s3kv_flow._pack import Pack
+from s3kv_flow.envelope.keyring import Keyring
+from s3kv_flow.errors import EncodingError
+
+SEALED = Pack("store", Keyring.generate())
+OPEN = Pack("store")
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: Any = None
+
+
+def round_trip(value: Any, pack: Pack = SEALED) -> tuple[Any, str]:
+    """Through the bucket's bytes, and through the local cache's."""
+    packed = pack.pack("key", value, {"name": "n"})
+    remote = memoryview(b"".join(map(bytes, pack.seal(packed))))
+    opened = pack.open("key", remote)
+    blob = pack.local(pack.repacked(opened), etag=None, now=0.0, opened=True)
+    local = Blob([bytearray(b"".join(map(bytes, blob.parts)))], None, 0.0)
+    for found in (pack.value(opened), pack.value(pack.open_local("key", local))):
+        assert type(found) is type(value)
+        assert_equal(found, value)
+    return found, packed.codec.name
+
+
+@functools.singledispatch
+def assert_equal(found: Any, value: Any) -> None:
+    assert found == value
+
+
+@assert_equal.register
+def _(found: np.ndarray, value: np.ndarray) -> None:
+    np.testing.assert_array_equal(found, value, strict=True)
+    assert found.dtype == value.dtype
+    assert found.flags.writeable
+
+
+@assert_equal.register
+def _(found: pd.DataFrame, value: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(found, value, check_column_type=True, check_freq=True)
+    assert found.attrs == value.attrs
+    assert [repr(dtype) for dtype in found.dtypes] == [repr(dtype) for dtype in value.dtypes]
+
+
+@assert_equal.register
+def _(found: pd.Series, value: pd.Series) -> None:
+    pd.testing.assert_series_equal(found, value, check_freq=True)
+    assert found.attrs == value.attrs
+
+
+@assert_equal.register
+def _(found: pd.Index, value: pd.Index) -> None:
+    pd.testing.assert_index_equal(found, value, exact=True)
+    assert getattr(found, "freq", None) == getattr(value, "freq", None)
+
+
+@assert_equal.register
+def _(found: pl.DataFrame, value: pl.DataFrame) -> None:
+    assert found.schema == value.schema
+    assert found.equals(value, null_equal=True)
+
+
+@assert_equal.register
+def _(found: pl.Series, value: pl.Series) -> None:
+    assert found.dtype == value.dtype
+    assert found.equals(value, check_names=True, null_equal=True)
+
+
+@assert_equal.register
+def _(found: LinearRegression, value: LinearRegression) -> None:
+    assert_equal(found.coef_, value.coef_)
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(json_values)
+def test_what_json_can_say_is_stored_as_json(value: Any) -> None:
+    assert round_trip(value, OPEN)[1] == "json"
+
+
+@given(st.binary())
+def test_bytes_are_stored_as_bytes(value: bytes) -> None:
+    assert round_trip(value, OPEN)[1] == "bytes"
+
+
+plain_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | st.complex_numbers(allow_nan=False)
+    | st.datetimes(timezones=st.none() | st.just(datetime.timezone.utc))
+    | st.decimals(allow_nan=False),
+    lambda inner: st.lists(inner) | st.tuples(inner, inner) | st.dictionaries(st.integers(), inner),
+    max_leaves=20,
+)
+
+
+@given(plain_values)
+def test_everything_else_comes_back_as_it_was(value: Any) -> None:
+    round_trip(value)
+
+
+dtypes = "? i1 u1 i2 i4 <i8 >i8 u8 f2 f4 <f8 >f8 c8 c16 M8[ns] M8[D] m8[s] U3 S5".split()
+
+
+@pytest.mark.parametrize("dtype", dtypes)
+@pytest.mark.parametrize("shape", [(), (0,), (7,), (3, 4), (2, 0, 3)])
+def test_arrays_of_every_dtype_and_shape(dtype: str, shape: tuple[int, ...]) -> None:
+    array = np.arange(np.prod(shape, dtype=int)).reshape(shape).astype(dtype)
+    assert round_trip(array, OPEN)[1] == "numpy"
+
+
+def test_arrays_of_every_storage() -> None:
+    array = np.arange(60.0).reshape(3, 4, 5)
+    for value in (array.T, array[::2, :, ::-1], np.asfortranarray(array), array[1]):
+        assert round_trip(value, OPEN)[1] == "numpy"
+    assert round_trip(np.asfortranarray(array))[0].flags.f_contiguous
+    record = np.zeros(3, dtype=[("a", "i4"), ("b", "f8", (2,)), ("c", [("d", "U2")])])
+    record["a"] = [1, 2, 3]
+    assert round_trip(record, OPEN)[1] == "numpy"
+
+
+@pytest.mark.parametrize("scalar", [np.float64(1.5), np.int8(3), np.bool_(True), np.str_("x")])
+def test_scalars_of_numpy(scalar: Any) -> None:
+    assert round_trip(scalar, OPEN)[1] == "numpy"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.array([1, "a", None], dtype=object),
+        np.ma.masked_array([1, 2], mask=[True, False]),
+        Point(1, (2, 3)),
+        decimal.Decimal("1.10"),
+        (1, {2}, frozenset("ab")),
+        bytearray(b"x"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_pickled_values(value: Any) -> None:
+    packed = SEALED.pack("key", value, {})
+    assert packed.codec.name == "pickle"
+    if isinstance(value, np.ndarray):
+        found = SEALED.value(SEALED.open("key", memoryview(b"".join(SEALED.seal(packed)))))
+        assert type(found) is type(value)
+        assert found.tolist() == value.tolist()
+    else:
+        round_trip(value)
+
+
+def test_a_model_with_its_arrays_out_of_band() -> None:
+    model = LinearRegression().fit(np.arange(20.0).reshape(10, 2), np.arange(10.0))
+    assert round_trip(model)[1] == "pickle"
+
+
+def frame(**options: Any) -> pd.DataFrame:
+    return pd.DataFrame({"a": [1, 2, 3], "b": [1.5, None, 3.0]}, **options)
+
+
+zone = zoneinfo.ZoneInfo("Europe/Berlin")
+
+FRAMES = {
+    "numbers": frame(),
+    "empty": frame().iloc[:0],
+    "no columns": pd.DataFrame(index=[1, 2]),
+    "text": pd.DataFrame({"s": ["a", None, "c"]}),
+    "object text, None": pd.DataFrame({"s": pd.Series(["a", None, "c"], dtype=object)}),
+    "object text, NaN": pd.DataFrame({"s": pd.Series(["a", np.nan, "c"], dtype=object)}),
+    "nullable": pd.DataFrame(
+        {"i": pd.array([1, None], "Int64"), "b": pd.array([True, None], "boolean")}
+    ),
+    "string": pd.DataFrame({"s": pd.array(["a", None], "string")}),
+    "arrow": pd.DataFrame({"s": pd.array([1, None], pd.ArrowDtype(pa.int32()))}),
+    "categorical": pd.DataFrame(
+        {"c": pd.Categorical(["x", None, "y"], ["y", "x", "z"], ordered=True)}
+    ),
+    "times": pd.DataFrame(
+        {
+            "naive": pd.date_range("2020", periods=3),
+            "utc": pd.date_range("2020", periods=3, tz=datetime.timezone.utc),
+            "zoned": pd.date_range("2020-10-25", periods=3, freq="h", tz=zone),
+            "delta": pd.to_timedelta([1, None, 3], unit="s"),
+        }
+    ),
+    "dates as index": frame(index=pd.date_range("2020", periods=3, freq="D", tz=zone, name="day")),
+    "text as index": frame(index=pd.Index(["x", "y", "z"], name="n")),
+    "multi index": frame(index=pd.MultiIndex.from_product([["a"], [1, 2, 3]], names=["l", None])),
+    "multi columns": pd.DataFrame(
+        np.eye(2), columns=pd.MultiIndex.from_tuples([("a", 1), ("b", 2)])
+    ),
+    "duplicate columns": pd.DataFrame(np.eye(2), columns=["a", "a"]),
+    "integer columns": pd.DataFrame(np.eye(2), columns=[3, 1]),
+    "named columns": pd.DataFrame(np.eye(2), columns=pd.Index(["a", "b"], name="letters")),
+    "categories as index": frame(index=pd.CategoricalIndex(["x", "y", "x"])),
+    "no range": frame(index=pd.RangeIndex(10, 4, -2)),
+    "float32": frame().astype("float32"),
+}
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_frames_are_stored_without_pickle(name: str) -> None:
+    assert round_trip(FRAMES[name], OPEN)[1] == "pandas"
+
+
+def test_attrs_come_back() -> None:
+    value = frame()
+    value.attrs["source"] = {"year": 2013}
+    assert round_trip(value, OPEN)[1] == "pandas"
+
+
+ODD_FRAMES = {
+    "mixed objects": pd.DataFrame({"m": [1, "a", None]}),
+    "None and NaN": pd.DataFrame({"m": pd.Series(["a", None, np.nan], dtype=object)}),
+    "lists": pd.DataFrame({"l": [[1], [2, 3]]}),
+    "periods": pd.DataFrame({"p": pd.period_range("2020", periods=2, freq="M")}),
+    "sparse": pd.DataFrame({"s": pd.arrays.SparseArray([0, 0, 1])}),
+    "mixed labels": pd.DataFrame(np.eye(2), columns=[0, "a"]),
+    "intervals": frame(index=pd.interval_range(0, 3)),
+}
+
+
+@pytest.mark.parametrize("name", ODD_FRAMES)
+def test_what_would_not_come_back_is_left_to_pickle(name: str) -> None:
+    assert round_trip(ODD_FRAMES[name])[1] == "pickle"
+
+
+@pytest.mark.parametrize("name", FRAMES)
+def test_series_and_indexes(name: str) -> None:
+    value = FRAMES[name]
+    assert round_trip(value.index, OPEN)[1] == "pandas"
+    for position in range(value.shape[1]):
+        series = value.iloc[:, position]
+        if not isinstance(series.name, tuple):
+            assert round_trip(series, OPEN)[1] == "pandas"
+
+
+def test_a_frame_can_be_written_to() -> None:
+    found, _ = round_trip(FRAMES["numbers"])
+    found.loc[0, "a"] = 99
+    found["b"] += 1
+    assert found.loc[0, "a"] == 99
+
+
+TABLE = pa.table(
+    {"a": [1, None], "s": ["x", "y"], "l": [[1], []], "d": pa.array(["u", "v"]).dictionary_encode()}
+)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        TABLE,
+        TABLE.slice(1),
+        pa.concat_tables([TABLE, TABLE]),
+        TABLE.replace_schema_metadata({"k": "v"}),
+        TABLE.schema.empty_table(),
+        TABLE.to_batches()[0],
+        TABLE.column("s"),
+        pa.array([1, None, 3]),
+        pa.array([{"x": 1}, None]),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_arrow(value: Any) -> None:
+    assert round_trip(value, OPEN)[1] == "arrow"
+
+
+POLARS = pl.DataFrame(
+    {
+        "a": [1, None, 3],
+        "s": ["x", None, "z"],
+        "l": [[1], [], None],
+        "t": [datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)] * 3,
+        "c": pl.Series(["u", "v", "u"], dtype=pl.Categorical),
+        "e": pl.Series(["p", "q", "p"], dtype=pl.Enum(["q", "p"])),
+        "n": [{"x": 1}, {"x": 2}, None],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "value", [POLARS, POLARS.head(0), pl.DataFrame(), POLARS["l"], POLARS["c"]]
+)
+def test_polars(value: Any) -> None:
+    assert round_trip(value, OPEN)[1] == "polars"
+
+
+def test_python_objects_in_polars_are_left_to_pickle() -> None:
+    value = pl.DataFrame({"o": pl.Series([object()], dtype=pl.Object)})
+    with pytest.raises(EncodingError):
+        SEALED.pack("key", value, {})
+
+
+def test_large_compressible_payloads_shrink_and_random_ones_do_not() -> None:
+    zeros = SEALED.seal(SEALED.pack("key", np.zeros(1_000_000), {}))
+    noise = SEALED.seal(SEALED.pack("key", np.random.default_rng(0).random(100_000), {}))
+    assert sum(map(len, zeros)) < 100_000
+    assert 800_000 < sum(map(len, noise)) < 810_000
+    round_trip(np.zeros(1_000_000))
