@@ -12,6 +12,7 @@ from typing import Any, Final
 from s3kv_flow.errors import ConfigurationError, UnhashableArgumentError
 from s3kv_flow.keys import handlers as handlers
 from s3kv_flow.keys.code import Identity
+from s3kv_flow.keys.deep import on_a_deep_stack
 from s3kv_flow.keys.digest import SCHEME, XXH3_128, Digest
 from s3kv_flow.keys.token import INLINE_BYTES, SCALARS, Encoder
 
@@ -93,6 +94,12 @@ class CallKey:
         TypeError
             The arguments do not fit the function.
         """
+        try:
+            return self._of(args, kwargs)
+        except RecursionError:
+            return on_a_deep_stack(lambda: self._of(args, kwargs))
+
+    def _of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         digest = self._digest
         parts = [SCHEME, self.identity.token(digest)]
         simple = self._simple

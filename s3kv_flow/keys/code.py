@@ -160,8 +160,8 @@ def _code(value: Any, encoder: Encoder) -> bytes:
     walk = _Walk(encoder.digest, deep=True, root=None)
     walk.refer(value, encoder)
     token = walk.run()
-    identity = id(value)
-    reference = weakref.ref(value, lambda _: _walks.pop(identity, None))
+    identity, forget = id(value), _walks.pop  # at exit the module's own names may be gone
+    reference = weakref.ref(value, lambda _: forget(identity, None))
     _walks[identity] = reference, _Walked(token, walk.guards, encoder.digest.name)
     return token
 

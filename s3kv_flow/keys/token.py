@@ -160,11 +160,6 @@ class Encoder:
         self._stack[identity] = depth
         try:
             token = self._encode(value)
-        except RecursionError:
-            self._lowest = outer
-            raise UnhashableArgumentError(
-                "it is nested too deep", way_out="Flatten it, or give key=."
-            ) from None
         except BaseException:
             self._lowest = outer
             raise

@@ -1,0 +1,58 @@
+"""Values that are nested deeper than Python likes to go."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from s3kv_flow.errors import UnhashableArgumentError
+
+T = TypeVar("T")
+
+STACK_BYTES: Final = 512 * 1024 * 1024
+DEPTH: Final = 1_000_000
+
+_one_at_a_time = threading.Lock()
+
+
+def on_a_deep_stack(compute: Callable[[], T]) -> T:
+    """Run something recursive in a thread with room for it.
+
+    The limit on recursion is the process's, so it is raised only meanwhile; the memory of the
+    stack is taken as it is used.
+
+    Raises
+    ------
+    UnhashableArgumentError
+        Even that is not deep enough.
+    """
+    outcome: list[T] = []
+    failure: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(compute())
+        except BaseException as error:
+            failure.append(error)
+
+    with _one_at_a_time:
+        limit, size = sys.getrecursionlimit(), threading.stack_size(STACK_BYTES)
+        try:
+            sys.setrecursionlimit(DEPTH)
+            thread = threading.Thread(target=run, name="s3kv-deep")
+            thread.start()
+        finally:
+            threading.stack_size(size)
+        try:
+            thread.join()
+        finally:
+            sys.setrecursionlimit(limit)
+    if failure:
+        if isinstance(failure[0], RecursionError):
+            raise UnhashableArgumentError(
+                "an argument is nested too deep", way_out="Flatten it, or give key=."
+            ) from None
+        raise failure[0]
+    return outcome[0]

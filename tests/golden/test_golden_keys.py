@@ -1,0 +1,110 @@
+"""Keys of this scheme, written down: a change of the encoding cannot pass unseen.
+
+If one of these fails, entries of everybody are missed after an update. Change `SCHEME` in
+`keys/digest.py` and say so in the changelog, then write the new keys with
+``python tests/golden/test_golden_keys.py``.
+"""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import decimal
+import enum
+import json
+import pathlib
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from s3kv_flow.keys.call import CallKey
+from s3kv_flow.keys.code import Identity
+from s3kv_flow.keys.digest import SCHEME
+from s3kv_flow.keys.token import Encoder
+
+GOLDEN = Path(__file__).with_name("keys.json")
+
+
+def function(a: Any, b: int = 2, *rest: Any, c: Any = None, **more: Any) -> Any:
+    if a:
+        return [x + b for x in rest if x is not c]
+    return f"{a!r} {more}"
+
+
+class Level(enum.Enum):
+    LOW = 1
+
+
+VALUES: dict[str, Any] = {
+    "none": None,
+    "true": True,
+    "zero": 0,
+    "negative": -(2**70),
+    "huge": 2**4000,
+    "float": 1.5,
+    "nan": float("nan"),
+    "minus zero": -0.0,
+    "complex": 1 - 2j,
+    "text": "ключ",
+    "long text": "x" * 100,
+    "surrogate": "\ud800",
+    "bytes": b"\0\xff",
+    "bytearray": bytearray(b"x"),
+    "list": [1, "a", None],
+    "floats": [0.5] * 20,
+    "integers": list(range(20)),
+    "texts": list("abcdefghijklm"),
+    "tuple": (1, (2, (3,))),
+    "dict": {"b": 1, "a": [2], 3: 4},
+    "set": {1, "a", (2,)},
+    "frozenset": frozenset({b"x"}),
+    "ordered": collections.OrderedDict(a=1),
+    "deque": collections.deque([1], 3),
+    "counter": collections.Counter("aab"),
+    "date": datetime.date(2026, 1, 2),
+    "datetime": datetime.datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=datetime.timezone.utc),
+    "timedelta": datetime.timedelta(1, 2, 3),
+    "decimal": decimal.Decimal("1.10"),
+    "uuid": uuid.UUID(int=7),
+    "range": range(1, 10, 3),
+    "path": pathlib.PurePosixPath("a/b"),
+    "installed class": collections.abc.Mapping,
+    "builtin": len,
+    "array": np.arange(6, dtype="<i4").reshape(2, 3),
+    "array of records": np.zeros(2, [("a", "<i2"), ("b", "<f8")]),
+    "array of times": np.array(["2020-01-01"], "M8[s]"),
+    "numpy scalar": np.float32(1.5),
+    "dtype": np.dtype("<f8"),
+    "frame": pd.DataFrame({"a": [1, 2], "b": [0.5, None]}),
+    "series": pd.Series([1, 2], index=["x", "y"], name="s"),
+    "timestamp": pd.Timestamp("2020-01-01", tz="UTC"),
+    "categorical": pd.Series(pd.Categorical(["x"], ["y", "x"])),
+    "nullable": pd.Series([1, None], dtype="Int64"),
+    "arrow table": pa.table({"a": [1, None], "s": ["x", "y"]}),
+    "arrow list": pa.array([[1], [], None]),
+    "polars frame": pl.DataFrame({"a": [1, 2], "s": ["x", None]}),
+    "polars enum": pl.Series("e", ["p"], dtype=pl.Enum(["p", "q"])),
+}
+
+
+def keys() -> dict[str, str]:
+    found = {name: Encoder().token(value).hex() for name, value in VALUES.items()}
+    call = CallKey(function, Identity(function))
+    found["call"] = call.of((1, 2, 3), {"c": 4, "d": 5})
+    found["call with defaults"] = call.of((1,), {})
+    return {"scheme": SCHEME.decode(), **found}
+
+
+@pytest.mark.parametrize("name", [*VALUES, "call", "call with defaults", "scheme"])
+def test_golden_key(name: str) -> None:
+    assert keys()[name] == json.loads(GOLDEN.read_text())[name]
+
+
+if __name__ == "__main__":
+    GOLDEN.write_text(json.dumps(keys(), indent=1) + "\n")

@@ -1,0 +1,536 @@
+"""When two values, and two functions, have one key. The judge is written here, not the encoder."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import datetime
+import decimal
+import enum
+import fractions
+import functools
+import math
+import pathlib
+import re
+import sys
+import threading
+import types
+import uuid
+import zoneinfo
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3kv_flow import UnhashableArgumentError, UnstableKeyWarning, register_key
+from s3kv_flow.keys.call import CallKey
+from s3kv_flow.keys.code import Identity
+from s3kv_flow.keys.token import Encoder
+
+
+def token(value: Any) -> bytes:
+    return Encoder().token(value)
+
+
+def key(function: Any, *args: Any, **kwargs: Any) -> str:
+    return CallKey(function, Identity(function)).of(args, kwargs)
+
+
+def same(a: Any, b: Any) -> bool:
+    """A typed structural equality: the oracle of the property tests."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, float):
+        return (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
+    if isinstance(a, complex):
+        return same(a.real, b.real) and same(a.imag, b.imag)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict):
+        return _matched(list(a.items()), list(b.items()))
+    if isinstance(a, (set, frozenset)):
+        return _matched(list(a), list(b))
+    return bool(a == b)
+
+
+def _matched(ours: list[Any], theirs: list[Any]) -> bool:
+    if len(ours) != len(theirs):
+        return False
+    for one in ours:
+        found = next((other for other in theirs if same(one, other)), None)
+        if found is None:
+            return False
+        theirs.remove(found)
+    return True
+
+
+scalars = (
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.integers()
+    | st.floats()
+    | st.sampled_from([0.0, -0.0, 1.0, 1, True, "1", b"1", "", b"", 1j])
+    | st.text(max_size=3)
+    | st.text(min_size=60, max_size=70)
+    | st.binary(max_size=3)
+    | st.complex_numbers()
+)
+hashables = st.recursive(
+    scalars, lambda inner: st.tuples(inner) | st.frozensets(inner, max_size=3), max_leaves=4
+)
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.lists(inner, max_size=12)
+        | st.tuples(inner, inner)
+        | st.dictionaries(hashables, inner, max_size=3)
+        | st.sets(hashables, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@given(values, values)
+def test_two_values_share_a_token_exactly_when_they_are_the_same(a: Any, b: Any) -> None:
+    assert (token(a) == token(b)) == same(a, b)
+
+
+@given(values)
+def test_copies_and_shared_parts_have_one_token(value: Any) -> None:
+    import copy
+
+    assert token([value, value]) == token([value, copy.deepcopy(value)])
+    assert token({"a": value, "b": 1}) == token({"b": 1, "a": copy.deepcopy(value)})
+
+
+@given(st.lists(st.floats() | st.integers() | st.text(), min_size=9, max_size=12))
+def test_the_fast_ways_and_the_slow_one_tell_the_same_apart(values: list[Any]) -> None:
+    assert token(values) != token(tuple(values))
+    assert token(values) != token(values[:-1])
+    assert token([values]) != token(values)
+
+
+class Colour(enum.Enum):
+    RED = 1
+    BLUE = 2
+
+
+class Access(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+
+Pair = collections.namedtuple("Pair", "a b")
+
+
+@dataclasses.dataclass
+class Config:
+    a: int
+    b: Any = None
+
+    @functools.cached_property
+    def total(self) -> int:
+        return self.a
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slotted:
+    a: int
+
+
+class Plain:
+    def __init__(self, a: Any) -> None:
+        self.a = a
+
+
+class Text(str):
+    pass
+
+
+class Keyed:
+    def __init__(self, url: str) -> None:
+        self.url, self.lock = url, threading.Lock()
+
+    def __s3kv_key__(self) -> str:
+        return self.url
+
+
+class Client:
+    def __init__(self, url: str) -> None:
+        self.url, self.lock = url, threading.Lock()
+
+
+register_key(Client, lambda client: client.url)
+
+now = datetime.datetime(2026, 3, 29, 1, 30)
+berlin, tokyo = zoneinfo.ZoneInfo("Europe/Berlin"), zoneinfo.ZoneInfo("Asia/Tokyo")
+array = np.arange(12.0).reshape(3, 4)
+padded = np.zeros(2, dtype=np.dtype([("a", "i1"), ("b", "f8")], align=True))
+dirty = padded.copy()
+dirty.view(np.uint8)[1] = 7
+
+#: All of a row share a token, and no two rows do.
+DISTINCT: list[list[Any]] = [
+    [1, int("1")],
+    [1.0],
+    [True],
+    [decimal.Decimal(1)],
+    [decimal.Decimal("1.0")],
+    [np.int64(1), np.int64(2) - np.int64(1)],
+    [np.int32(1)],
+    [np.array(1)],
+    ["1"],
+    [b"1"],
+    [bytearray(b"1")],
+    [(1, 2)],
+    [[1, 2]],
+    [{1, 2}, {2, 1}],
+    [frozenset({1, 2})],
+    [{1: 2}],
+    [{"1": 2}],
+    [{"a": 1, "b": 2}, {"b": 2, "a": 1}],
+    [collections.OrderedDict(a=1, b=2)],
+    [collections.OrderedDict(b=2, a=1)],
+    [collections.Counter("ab"), collections.Counter("ba")],
+    [collections.deque([1, 2])],
+    [types.SimpleNamespace(a=1)],
+    [0.0],
+    [-0.0],
+    [float("nan"), -float("nan")],
+    [now],
+    [now.replace(tzinfo=datetime.timezone.utc)],
+    [now.replace(tzinfo=berlin)],
+    [now.replace(tzinfo=berlin, fold=1)],
+    [now.replace(tzinfo=berlin).astimezone(tokyo)],
+    [now.date()],
+    [now.time()],
+    [datetime.timedelta(1), datetime.timedelta(hours=24)],
+    [fractions.Fraction(1, 2), fractions.Fraction(2, 4)],
+    [uuid.UUID(int=1)],
+    [re.compile("a")],
+    [re.compile("a", re.IGNORECASE)],
+    [pathlib.Path("a"), pathlib.Path("./a")],
+    [pathlib.PurePosixPath("a")],
+    [range(0, 10, 2)],
+    [slice(1, 2)],
+    [Colour.RED],
+    [Colour.BLUE],
+    [Access.READ | Access.WRITE],
+    [Pair(1, 2)],
+    [Config(1), Config(1)],
+    [Config(2)],
+    [Slotted(1), Slotted(1)],
+    [Plain(1), Plain(1)],
+    [Plain([1])],
+    [Text("1")],
+    [Keyed("a"), Keyed("a")],
+    [Client("a"), Client("a")],
+    [int],
+    [str],
+    [Plain],
+    [len],
+    [functools.partial(max, 1)],
+    [functools.partial(max, 2)],
+    [lambda x: x + 1],
+    [lambda x: x + 2],
+    [array, array.copy(), np.asfortranarray(array), np.ascontiguousarray(array.T).T, array[::-1][::-1]],
+    [array.T],
+    [array.astype("f4")],
+    [array.astype(">f8")],
+    [array.reshape(4, 3)],
+    [np.array(["a"], "U2")],
+    [np.array(["a"], "U8")],
+    [padded, dirty],
+    [np.array(["2020"], "M8[D]")],
+    [np.array(["2020"], "M8[s]")],
+    [np.array([1, None], dtype=object)],
+    [np.ma.masked_array([1, 2], [0, 1]), np.ma.masked_array([1, 3], [0, 1])],
+    [pd.Series([1, 2]), pd.concat([pd.Series([1]), pd.Series([2])], ignore_index=True)],
+    [pd.Series([1, 2], name="n")],
+    [pd.Series([1, 2], index=[0, 2])],
+    [pd.Series([1, 2], dtype="Int64")],
+    [pd.DataFrame({"a": [1], "b": [2]}), pd.DataFrame([[1, 2]], columns=["a", "b"])],
+    [pd.DataFrame({"b": [2], "a": [1]})],
+    [pd.DataFrame({"a": [1], "b": [2]}, index=["x"])],
+    [pd.Series(pd.Categorical(["a"], ["a", "b"]))],
+    [pd.Series(pd.Categorical(["a"], ["b", "a"]))],
+    [pd.Timestamp("2020")],
+    [pd.NaT],
+    [pl.DataFrame({"a": [1, 2]}), pl.concat([pl.DataFrame({"a": [n]}) for n in (1, 2)], rechunk=False)],
+    [pl.DataFrame({"a": [1, 2]}, schema={"a": pl.Int32})],
+    [pl.Series("a", [1, 2])],
+    [pl.Series(["u", "v"], dtype=pl.Categorical)],
+    [pl.Series(["u", "v"], dtype=pl.Enum(["u", "v"]))],
+    [pl.Series(["u", "v"], dtype=pl.Enum(["v", "u"]))],
+    [pa.table({"a": [1, 2, 3]}).slice(1), pa.table({"a": [2, 3]}), pa.concat_tables([pa.table({"a": [2]}), pa.table({"a": [3]})])],
+    [pa.table({"a": [2, 3]}).replace_schema_metadata({"k": "v"})],
+    [pa.array([1, None]), pa.array([0, 1, None]).slice(1)],
+    [pa.array(["a", None])],
+    [pa.array([[1], None, []])],
+]
+
+
+def test_what_is_the_same_shares_a_token_and_nothing_else_does() -> None:
+    seen: dict[bytes, Any] = {}
+    for row in DISTINCT:
+        tokens = {token(value) for value in row}
+        assert len(tokens) == 1, row
+        (one,) = tokens
+        assert one not in seen, (row, seen.get(one))
+        seen[one] = row
+
+
+def test_nan_payloads_of_scalars_do_not_count() -> None:
+    import struct
+
+    odd = struct.unpack("<d", b"\1\0\0\0\0\0\xf8\x7f")[0]
+    assert token(odd) == token(float("nan"))
+
+
+def test_reading_an_object_does_not_change_its_token() -> None:
+    import copy
+
+    config = Config(1)
+    before = token(config)
+    assert config.total == 1
+    copy.copy(config)
+    assert token(config) == before
+
+
+def test_cycles_have_a_token() -> None:
+    def loop(length: int) -> list[Any]:
+        first: list[Any] = []
+        last = first
+        for _ in range(length - 1):
+            last.append([])
+            last = last[0]
+        last.append(first)
+        return first
+
+    assert token(loop(1)) == token(loop(1))
+    assert token(loop(2)) == token(loop(2))
+    assert token([loop(1), loop(1)]) == token([loop(1)] * 2)
+
+
+def test_shared_parts_cost_once() -> None:
+    value: Any = [1]
+    for _ in range(100):
+        value = [value, value]
+    assert token(value)
+
+
+def test_deep_nesting_has_a_key() -> None:
+    def nested(depth: int) -> Any:
+        value: Any = 1
+        for _ in range(depth):
+            value = [value]
+        return value
+
+    def function(x: Any) -> Any:
+        return x
+
+    limit = sys.getrecursionlimit()
+    assert key(function, nested(5_000)) == key(function, nested(5_000))
+    assert key(function, nested(5_000)) != key(function, nested(5_001))
+    assert sys.getrecursionlimit() == limit
+
+
+UNHASHABLE: list[tuple[Any, str]] = [
+    (iter([1]), ""),
+    ((x for x in [1]), ""),
+    (threading.Lock(), ""),
+    ({"cfg": Plain([1, threading.Lock()])}, "['cfg'].a[1]"),
+    ([Config(1, b={"x": threading.Lock()})], "[0].b['x']"),
+    (zip([1], [2]), ""),
+    (sys._getframe(), ""),
+]
+
+
+@pytest.mark.parametrize(("value", "path"), UNHASHABLE, ids=lambda value: type(value).__name__)
+def test_what_has_no_key_is_named_and_never_read(value: Any, path: str) -> None:
+    with pytest.raises(UnhashableArgumentError) as refused:
+        token(value)
+    assert refused.value.path == path
+    assert "ignore=" in str(refused.value)
+
+
+def test_iterators_and_files_are_not_used_up(tmp_path: pathlib.Path) -> None:
+    numbers = iter([1, 2])
+    path = tmp_path / "file"
+    path.write_text("text")
+    with path.open() as file:
+        for value in (numbers, file):
+            with pytest.raises(UnhashableArgumentError):
+                token(value)
+        assert list(numbers) == [1, 2]
+        assert file.read() == "text"
+
+
+def test_the_path_begins_with_the_argument() -> None:
+    def function(a: int, cfg: Any) -> int:
+        return a
+
+    with pytest.raises(UnhashableArgumentError, match=r"^cfg\['client'\]\.a: "):
+        key(function, 1, {"client": Plain(threading.Lock())})
+
+
+# Functions
+
+
+def compiled(text: str, **namespace: Any) -> Any:
+    """Give ``f`` of a text, as a module would have it."""
+    import linecache
+
+    name = f"<test {uuid.uuid4()}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    namespace["__name__"] = "module_of_the_test"
+    exec(compile(text, name, "exec"), namespace)
+    return namespace["f"]
+
+
+BASE = """
+LIMIT = 3
+def helper(x, times=2):
+    return x * times
+def f(x):
+    return helper(x) + LIMIT
+"""
+
+SAME = [
+    BASE.replace("x * times", "(x  *  times)  # comment"),
+    BASE.replace("    return helper", '    """Doc."""\n\n    return helper'),
+    BASE.replace("def f(x)", "def f(x: int) -> int"),
+    "import math\nUNUSED = 7\n" + BASE,
+    BASE.replace("def helper", "\n\n\ndef helper"),
+]
+OTHER = [
+    BASE.replace("LIMIT = 3", "LIMIT = 4"),
+    BASE.replace("LIMIT = 3", "LIMIT = 3.0"),
+    BASE.replace("x * times", "x + times"),
+    BASE.replace("times=2", "times=3"),
+    BASE.replace("+ LIMIT", "- LIMIT"),
+    BASE.replace("helper(x) +", "helper(x, 2) +"),
+]
+
+
+@pytest.mark.parametrize("text", SAME)
+def test_what_changes_nothing_does_not_count(text: str) -> None:
+    assert key(compiled(text), 1) == key(compiled(BASE), 1)
+
+
+@pytest.mark.parametrize("text", OTHER)
+def test_what_changes_what_runs_counts(text: str) -> None:
+    assert key(compiled(text), 1) != key(compiled(BASE), 1)
+
+
+def test_a_change_while_the_process_runs_counts_at_once() -> None:
+    function = compiled(BASE)
+    call_key = CallKey(function, Identity(function))
+    namespace = function.__globals__
+    first = call_key.of((1,), {})
+    namespace["LIMIT"] = 4
+    second = call_key.of((1,), {})
+    namespace["LIMIT"] = 3
+    assert call_key.of((1,), {}) == first != second
+    namespace["helper"].__defaults__ = (5,)
+    assert call_key.of((1,), {}) != first
+
+
+def test_data_that_changes_in_place_counts() -> None:
+    function = compiled("TABLE = {'a': [1]}\ndef f(x):\n    return TABLE['a'][0] + x")
+    call_key = CallKey(function, Identity(function))
+    first = call_key.of((1,), {})
+    function.__globals__["TABLE"]["a"].append(2)
+    assert call_key.of((1,), {}) != first
+    function.__globals__["TABLE"]["a"].pop()
+    assert call_key.of((1,), {}) == first
+
+
+def test_closures_defaults_and_lambdas_count_by_value() -> None:
+    def make(n: int) -> Any:
+        return lambda x: x + n
+
+    assert key(make(1), 1) == key(make(1), 1) != key(make(2), 1)
+    first, second = (lambda x: x + 1), (lambda x: x + 2)
+    assert key(first, 1) != key(second, 1)
+
+
+def test_the_class_of_an_argument_counts() -> None:
+    text = "class A:\n    FACTOR = 2\n    def m(self):\n        return self.FACTOR\ndef f():\n    return A()"
+    first = token(compiled(text)())
+    assert token(compiled(text.replace("    def m", "    # comment\n    def m"))()) == first
+    assert token(compiled(text.replace("FACTOR = 2", "FACTOR = 3"))()) != first
+    assert token(compiled(text.replace("self.FACTOR", "-self.FACTOR"))()) != first
+    cls = type(compiled(text)())
+    value = cls()
+    before = token(value)
+    cls.FACTOR = 5
+    assert token(value) != before
+
+
+def test_recursion_and_mutual_recursion_end() -> None:
+    names = [f"f{n}" for n in range(30)]
+    calls = "; ".join(f"{name}(x)" for name in names)
+    text = "\n".join(f"def {name}(x):\n    {calls}" for name in names) + "\nf = f0"
+    assert key(compiled(text), 1) == key(compiled(text), 1)
+    assert key(compiled(text), 1) != key(compiled(text.replace("f7(x):\n", "f7(x):\n    x += 1\n")), 1)
+
+
+def test_decorators_count_by_what_they_made() -> None:
+    text = """
+import functools
+def times(n):
+    def decorate(function):
+        @functools.wraps(function)
+        def wrapper(x):
+            return n * function(x)
+        return wrapper
+    return decorate
+@times(2)
+def f(x):
+    return x
+"""
+    first = key(compiled(text), 1)
+    assert key(compiled(text), 1) == first
+    assert key(compiled(text.replace("times(2)", "times(3)")), 1) != first
+    assert key(compiled(text.replace("return x\n", "return -x\n")), 1) != first
+
+
+def test_installed_code_counts_by_name() -> None:
+    first = key(compiled("import numpy as np\ndef f(x):\n    return np.mean(x)"), 1)
+    assert first == key(compiled("import numpy as np\nimport math\ndef f(x):\n    return np.mean(x)"), 1)
+    assert first != key(compiled("import numpy as np\ndef f(x):\n    return np.median(x)"), 1)
+
+
+def test_a_global_without_a_key_counts_by_its_type_and_is_named() -> None:
+    text = "import threading\nLOCK = threading.Lock()\ndef f(x):\n    with LOCK:\n        return x"
+    with pytest.warns(UnstableKeyWarning, match="'LOCK'"):
+        first = key(compiled(text), 1)
+    with pytest.warns(UnstableKeyWarning):
+        assert key(compiled(text), 1) == first
+
+
+def test_code_without_a_text_counts_by_its_bytecode() -> None:
+    def without_text(text: str) -> Any:
+        namespace: dict[str, Any] = {"__name__": "module_of_the_test"}
+        exec(text, namespace)
+        return namespace["f"]
+
+    assert key(without_text(BASE), 1) == key(without_text(BASE), 1)
+    assert key(without_text(BASE), 1) != key(without_text(OTHER[2]), 1)
+
+
+def test_shallow_and_none_leave_out_what_they_say() -> None:
+    def digest(text: str, mode: str) -> str:
+        function = compiled(text)
+        return CallKey(function, Identity(function, mode)).of((1,), {})
+
+    helper, body = OTHER[2], OTHER[4]
+    assert digest(helper, "shallow") == digest(BASE, "shallow") != digest(body, "shallow")
+    assert digest(helper, "none") == digest(BASE, "none") == digest(body, "none")
