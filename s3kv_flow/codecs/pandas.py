@@ -123,7 +123,7 @@ class _Writer:
         import pandas as pd
 
         dtype = array.dtype
-        if isinstance(dtype, np.dtype) or isinstance(array, pd.arrays.NumpyExtensionArray):
+        if isinstance(dtype, np.dtype) or type(array) is pd.arrays.NumpyExtensionArray:
             values = np.asarray(array)
             if values.dtype == object:
                 return self._strings(values)

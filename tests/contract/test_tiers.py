@@ -181,16 +181,16 @@ class Exploding:
     ],
 )
 @pytest.mark.parametrize("size", [10, 200_000])
-def test_a_tampered_row_is_a_miss_and_runs_nothing(
-    tmp_path: Path, change: str, size: int
-) -> None:
+def test_a_tampered_row_is_a_miss_and_runs_nothing(tmp_path: Path, change: str, size: int) -> None:
     outside = tmp_path / "outside.val"
     outside.write_bytes(pickle.dumps(Exploding()))
     disk = DiskTier(tmp_path / "a" / "tier")
     disk.put("a", blob(size))
     disk.close()
     with sqlite3.connect(disk.folder / "cache.db") as database:
-        database.execute(change, {"pickle": pickle.dumps(Exploding())} if ":pickle" in change else {})
+        database.execute(
+            change, {"pickle": pickle.dumps(Exploding())} if ":pickle" in change else {}
+        )
     database.close()
     again = DiskTier(disk.folder)
     found = again.get("a")
@@ -257,9 +257,7 @@ def test_a_full_disk_costs_the_copy_and_not_the_call(
 
 @pytest.mark.parametrize("size", [100, 200_000])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
-def test_a_damaged_local_copy_is_fetched_again(
-    tmp_path: Path, size: int, damage: str
-) -> None:
+def test_a_damaged_local_copy_is_fetched_again(tmp_path: Path, size: int, damage: str) -> None:
     kv = memory_store(cache_dir=tmp_path)
     calls = []
 
@@ -303,7 +301,9 @@ def test_pickles_stay_sealed_on_disk(tmp_path: Path) -> None:
     kv._backend.chain.local[0].clear()
     assert step(1) == ("plain text", 1)
     assert step.cache_info().hits == {"disk": 1}
-    assert not any(b"plain text" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file())
+    assert not any(
+        b"plain text" in file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()
+    )
 
 
 @pytest.mark.parametrize("way", ["opened", "sealed", "off"])

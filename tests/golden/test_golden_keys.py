@@ -83,7 +83,7 @@ VALUES: dict[str, Any] = {
     "dtype": np.dtype("<f8"),
     "frame": pd.DataFrame({"a": [1, 2], "b": [0.5, None]}),
     "series": pd.Series([1, 2], index=["x", "y"], name="s"),
-    "timestamp": pd.Timestamp("2020-01-01", tz="UTC"),
+    "timestamp": pd.Timestamp("2020-01-01", tz="UTC").as_unit("s"),
     "categorical": pd.Series(pd.Categorical(["x"], ["y", "x"])),
     "nullable": pd.Series([1, None], dtype="Int64"),
     "arrow table": pa.table({"a": [1, None], "s": ["x", "y"]}),

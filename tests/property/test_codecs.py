@@ -135,7 +135,27 @@ def test_everything_else_comes_back_as_it_was(value: Any) -> None:
     round_trip(value)
 
 
-dtypes = "? i1 u1 i2 i4 <i8 >i8 u8 f2 f4 <f8 >f8 c8 c16 M8[ns] M8[D] m8[s] U3 S5".split()
+dtypes = [
+    "?",
+    "i1",
+    "u1",
+    "i2",
+    "i4",
+    "<i8",
+    ">i8",
+    "u8",
+    "f2",
+    "f4",
+    "<f8",
+    ">f8",
+    "c8",
+    "c16",
+    "M8[ns]",
+    "M8[D]",
+    "m8[s]",
+    "U3",
+    "S5",
+]
 
 
 @pytest.mark.parametrize("dtype", dtypes)

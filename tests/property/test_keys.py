@@ -46,7 +46,9 @@ def same(a: Any, b: Any) -> bool:
     if type(a) is not type(b):
         return False
     if isinstance(a, float):
-        return (math.isnan(a) and math.isnan(b)) or (a == b and math.copysign(1, a) == math.copysign(1, b))
+        return (math.isnan(a) and math.isnan(b)) or (
+            a == b and math.copysign(1, a) == math.copysign(1, b)
+        )
     if isinstance(a, complex):
         return same(a.real, b.real) and same(a.imag, b.imag)
     if isinstance(a, (list, tuple)):
@@ -62,10 +64,10 @@ def _matched(ours: list[Any], theirs: list[Any]) -> bool:
     if len(ours) != len(theirs):
         return False
     for one in ours:
-        found = next((other for other in theirs if same(one, other)), None)
-        if found is None:
+        place = next((n for n, other in enumerate(theirs) if same(one, other)), None)
+        if place is None:
             return False
-        theirs.remove(found)
+        del theirs[place]
     return True
 
 
@@ -239,7 +241,13 @@ DISTINCT: list[list[Any]] = [
     [functools.partial(max, 2)],
     [lambda x: x + 1],
     [lambda x: x + 2],
-    [array, array.copy(), np.asfortranarray(array), np.ascontiguousarray(array.T).T, array[::-1][::-1]],
+    [
+        array,
+        array.copy(),
+        np.asfortranarray(array),
+        np.ascontiguousarray(array.T).T,
+        array[::-1][::-1],
+    ],
     [array.T],
     [array.astype("f4")],
     [array.astype(">f8")],
@@ -260,15 +268,24 @@ DISTINCT: list[list[Any]] = [
     [pd.DataFrame({"a": [1], "b": [2]}, index=["x"])],
     [pd.Series(pd.Categorical(["a"], ["a", "b"]))],
     [pd.Series(pd.Categorical(["a"], ["b", "a"]))],
+    [pd.Series(["a", None], dtype=object)],
+    [pd.Series(["a", None], dtype="string[python]")],
     [pd.Timestamp("2020")],
     [pd.NaT],
-    [pl.DataFrame({"a": [1, 2]}), pl.concat([pl.DataFrame({"a": [n]}) for n in (1, 2)], rechunk=False)],
+    [
+        pl.DataFrame({"a": [1, 2]}),
+        pl.concat([pl.DataFrame({"a": [n]}) for n in (1, 2)], rechunk=False),
+    ],
     [pl.DataFrame({"a": [1, 2]}, schema={"a": pl.Int32})],
     [pl.Series("a", [1, 2])],
     [pl.Series(["u", "v"], dtype=pl.Categorical)],
     [pl.Series(["u", "v"], dtype=pl.Enum(["u", "v"]))],
     [pl.Series(["u", "v"], dtype=pl.Enum(["v", "u"]))],
-    [pa.table({"a": [1, 2, 3]}).slice(1), pa.table({"a": [2, 3]}), pa.concat_tables([pa.table({"a": [2]}), pa.table({"a": [3]})])],
+    [
+        pa.table({"a": [1, 2, 3]}).slice(1),
+        pa.table({"a": [2, 3]}),
+        pa.concat_tables([pa.table({"a": [2]}), pa.table({"a": [3]})]),
+    ],
     [pa.table({"a": [2, 3]}).replace_schema_metadata({"k": "v"})],
     [pa.array([1, None]), pa.array([0, 1, None]).slice(1)],
     [pa.array(["a", None])],
@@ -479,7 +496,9 @@ def test_recursion_and_mutual_recursion_end() -> None:
     calls = "; ".join(f"{name}(x)" for name in names)
     text = "\n".join(f"def {name}(x):\n    {calls}" for name in names) + "\nf = f0"
     assert key(compiled(text), 1) == key(compiled(text), 1)
-    assert key(compiled(text), 1) != key(compiled(text.replace("f7(x):\n", "f7(x):\n    x += 1\n")), 1)
+    assert key(compiled(text), 1) != key(
+        compiled(text.replace("f7(x):\n", "f7(x):\n    x += 1\n")), 1
+    )
 
 
 def test_decorators_count_by_what_they_made() -> None:
@@ -504,7 +523,9 @@ def f(x):
 
 def test_installed_code_counts_by_name() -> None:
     first = key(compiled("import numpy as np\ndef f(x):\n    return np.mean(x)"), 1)
-    assert first == key(compiled("import numpy as np\nimport math\ndef f(x):\n    return np.mean(x)"), 1)
+    assert first == key(
+        compiled("import numpy as np\nimport math\ndef f(x):\n    return np.mean(x)"), 1
+    )
     assert first != key(compiled("import numpy as np\ndef f(x):\n    return np.median(x)"), 1)
 
 

@@ -83,7 +83,7 @@ def _index(index: Any, encoder: Encoder) -> bytes:
 
 def _array(array: Any, encoder: Encoder) -> bytes:
     kind = array.dtype
-    if isinstance(array, pd.arrays.NumpyExtensionArray):
+    if type(array) is pd.arrays.NumpyExtensionArray:
         return numpy_keys.array(array.to_numpy(), encoder)
     if isinstance(array, pd.Categorical):
         return encoder.node(
