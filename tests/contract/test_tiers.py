@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ SIZES = [0, 10, FILE_FROM_BYTES - 1, FILE_FROM_BYTES, 200_000]
 
 
 @pytest.fixture(params=["memory", "disk"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Tier]:
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., Tier]]:
     made = []
 
     def make(limit_bytes: int = 50_000_000) -> Tier:
@@ -33,8 +33,9 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Tier]:
         made.append(tier)
         return tier
 
-    request.addfinalizer(lambda: [tier.close() for tier in made])
-    return make
+    yield make
+    for tier in made:
+        tier.close()
 
 
 def blob(size: int, checked: float = 1_800_000_000.0) -> Blob:
