@@ -8,6 +8,10 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "test"]
 
+# The certificates of this machine, as pip does: a company's own are there.
+for _name in ("UV_SYSTEM_CERTS", "UV_NATIVE_TLS"):
+    os.environ.setdefault(_name, "true")
+
 PYPROJECT = nox.project.load_toml("pyproject.toml")
 
 

@@ -61,7 +61,8 @@ logger = logging.getLogger("s3kv_flow")
 PUT_ATTEMPTS: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
+# The values of a hit are made at each call, and a frozen dataclass takes several times as long.
+@dataclass(slots=True)
 class Call:
     """One call: its logical key, the name of its object, and its arguments."""
 
@@ -71,7 +72,7 @@ class Call:
     kwargs: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claim:
     """The right to compute a call, and what the publish may expect to find."""
 

@@ -39,6 +39,9 @@ ABSENT: Final = Expect.ABSENT
 
 Precondition = Union[ETag, Expect]
 
+#: In place of a value that was not decoded yet; None is a value.
+UNDECODED: Final[Any] = object()
+
 
 class NotModified(Enum):
     """The answer to a conditional read whose ETag still holds."""
@@ -73,12 +76,14 @@ class Opened:
     """An entry whose bytes were verified: its header and its payload in the clear.
 
     ``shared`` says that a tier holds the same payload, so that a value must not alias it.
+    ``value`` is kept where it cannot be changed, so that a hit from memory decodes it once.
     """
 
     suite: int
     header: dict[str, Any]
     payload: memoryview
     shared: bool = False
+    value: Any = UNDECODED
 
     def buffers(self) -> list[memoryview]:
         """Cut the payload as the header says.
@@ -131,7 +136,7 @@ class MissReason(str, Enum):
     REFRESH = "refresh"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Hit(Generic[V]):
     """The value was there."""
 

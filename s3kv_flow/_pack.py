@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import xxhash
 
-from s3kv_flow._model import Blob, Body, ETag, Opened
+from s3kv_flow._model import UNDECODED, Blob, Body, ETag, Opened
 from s3kv_flow.codecs.base import Codec
 from s3kv_flow.codecs.registry import AUTO, Codecs
 from s3kv_flow.envelope.header import ALIGNMENT, SUITE_CHECKSUM, is_entry
@@ -17,6 +17,8 @@ from s3kv_flow.envelope.keyring import Keyring
 from s3kv_flow.envelope.seal import open_known, open_sealed, seal
 from s3kv_flow.errors import ConfigurationError, SealError, UnsafeCodecError
 
+#: What a hit may give to several callers.
+_IMMUTABLE: Final = frozenset({type(None), bool, int, float, str, bytes})
 #: Below, a frame of zstd costs more than it saves.
 COMPRESS_FROM_BYTES: Final = 2048
 SAMPLE_BYTES: Final = 64 * 1024
@@ -180,6 +182,14 @@ class Pack:
         SealError
             The payload cannot be decoded, by this version or at all.
         """
+        if opened.value is not UNDECODED:
+            return opened.value
+        value = self._decoded(opened)
+        if type(value) in _IMMUTABLE:
+            opened.value = value
+        return value
+
+    def _decoded(self, opened: Opened) -> Any:
         try:
             codec = self.codecs.named(opened.header["codec"])
             if codec.aliases and (opened.shared or opened.payload.readonly):

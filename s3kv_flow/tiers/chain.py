@@ -15,7 +15,7 @@ from s3kv_flow.tiers.base import Tier
 REMOTE: Final = "remote"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Found:
     """A verified blob and the tier that had it."""
 
