@@ -59,6 +59,16 @@ def constraints(session: nox.Session) -> None:
     session.install("uv")
     session.run(
         *("uv", "pip", "compile", "--universal", "--python-version", "3.10", "--upgrade"),
-        *("pyproject.toml", "--group", "test", "--group", "lint", "--extra", "demo"),
+        *(
+            "pyproject.toml",
+            "--group",
+            "test",
+            "--group",
+            "lint",
+            "--group",
+            "bench",
+            "--extra",
+            "demo",
+        ),
         *("--no-header", "--no-annotate", "-o", "constraints.txt"),
     )

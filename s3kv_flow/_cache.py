@@ -6,6 +6,7 @@ and gives the *published* value; `abandon` lets the next one compute.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 import platform
@@ -38,6 +39,7 @@ from s3kv_flow._model import (
 from s3kv_flow._pack import Packed, UntrustedError
 from s3kv_flow._policy import Policy
 from s3kv_flow._tags import check_tags, fill
+from s3kv_flow.codecs.registry import AUTO, Codecs
 from s3kv_flow.envelope.seal import UnknownKeyError
 from s3kv_flow.errors import (
     AccessDeniedError,
@@ -46,11 +48,10 @@ from s3kv_flow.errors import (
     MissError,
     S3KVError,
     StoreUnavailableError,
-    UnhashableArgumentError,
     UnsafeCodecError,
     UnsafeCodecWarning,
 )
-from s3kv_flow.keys.call import CallKey
+from s3kv_flow.keys.call import BindingError, CallKey
 from s3kv_flow.keys.code import Identity
 from s3kv_flow.keys.source import module_name
 from s3kv_flow.stores.cas import cas_put
@@ -79,6 +80,7 @@ class Claim:
     call: Call
     turn: Turn
     miss: Miss
+    tags: Mapping[str, str] | Exception
 
 
 class FunctionCache:
@@ -99,7 +101,10 @@ class FunctionCache:
     ) -> None:
         self.policy = policy
         self.identity = Identity(function, policy.code, policy.version)
-        self.name = cache_name(policy.name or _default_name(function))
+        named = policy.name if policy.name is not None else _default_name(function)
+        self.name = cache_name(named)
+        if isinstance(policy.codec, str) and policy.codec != AUTO:
+            Codecs().named(policy.codec)  # a misspelt one is refused here and now
         self.counters = Counters()
         self._keys = CallKey(function, self.identity, ignore=policy.ignore, key=policy.key)
         self._backend = backend
@@ -128,13 +133,19 @@ class FunctionCache:
     def call_or_none(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
         """Give the call's key; None where it has none, and the function shall just run."""
         try:
+            self._backend()
+        except Exception as error:
+            self._failed(error)
+            return None
+        try:
             return self.call(args, kwargs)
+        except BindingError:
+            return None  # the function itself says it better
         except Exception as error:
             if self.policy.on_error == "raise":
                 raise
-            if isinstance(error, UnhashableArgumentError) or not _is_binding_error(error):
-                self.counters.miss(MissReason.UNHASHABLE.value)
-                self._say("key", f"computes without the cache: {error}")
+            self.counters.miss(MissReason.UNHASHABLE.value)
+            self._say("key", f"computes without the cache: {error}")
             return None
 
     # Reading
@@ -170,7 +181,7 @@ class FunctionCache:
             self._backend().flight.leave(turn, Outcome.LOOK_AGAIN)
             return found
         self.counters.miss(found.reason.value)
-        return Claim(call, turn, found)
+        return Claim(call, turn, found, self._tags_or_error(call))
 
     def _find(self, call: Call) -> Hit[Any] | Miss:
         """Look everywhere; a store that fails is a miss unless the caller wants to know."""
@@ -298,7 +309,7 @@ class FunctionCache:
                 raise
             replaces = None
         self.counters.miss(MissReason.REFRESH.value)
-        return Claim(call, turn, Miss(MissReason.REFRESH, replaces))
+        return Claim(call, turn, Miss(MissReason.REFRESH, replaces), self._tags_or_error(call))
 
     def _current(self, call: Call) -> Precondition:
         backend = self._backend()
@@ -328,10 +339,12 @@ class FunctionCache:
     ) -> tuple[bool, Any]:
         """Give whether others can now find it, and the published value."""
         call = claim.call
-        if self.policy.cache_if is not None and not self.policy.cache_if(value):
-            return False, value
+        tags = claim.tags
         try:
-            tags = self._tags(call)
+            if self.policy.cache_if is not None and not self.policy.cache_if(value):
+                return False, value
+            if isinstance(tags, Exception):
+                raise tags
             packed = self._pack(backend, call, value, seconds, tags)
         except UnsafeCodecError as error:
             if self.policy.on_error == "raise":
@@ -354,7 +367,11 @@ class FunctionCache:
             else:
                 if etag is None:
                     return True, self._theirs(call, value)
-        self._fill(backend, call, packed, etag)
+        try:
+            self._fill(backend, call, packed, etag)
+        except Exception as error:
+            self._failed(error)
+            return etag is not None, value
         return bool(backend.chain.local) or etag is not None, value
 
     def _pack(
@@ -457,6 +474,13 @@ class FunctionCache:
         given = tags(arguments) if callable(tags) else fill(tags, arguments)
         return check_tags(given, key=call.key)
 
+    def _tags_or_error(self, call: Call) -> Mapping[str, str] | Exception:
+        """Fill the tags before the function runs, for it may change its arguments."""
+        try:
+            return self._tags(call)
+        except Exception as error:
+            return error
+
     def _failed(self, error: Exception) -> None:
         """Count what the caller is not to be bothered with, and say it once."""
         if self.policy.on_error == "raise":
@@ -478,7 +502,8 @@ def _opened(found: Found) -> Opened:
 
 
 def _default_name(function: Callable[..., Any]) -> str:
-    module = module_name(getattr(function, "__module__", None))
+    namespace = getattr(inspect.unwrap(function), "__globals__", None)
+    module = module_name(getattr(function, "__module__", None), namespace)
     if module == "__main__":
         module = _notebook_name() or module
     qualified = getattr(function, "__qualname__", None) or type(function).__qualname__
@@ -490,10 +515,6 @@ def _notebook_name() -> str | None:
     path = os.environ.get("JPY_SESSION_NAME", "")
     stem, ending, _ = os.path.basename(path).partition(".ipynb")
     return stem if ending and stem else None
-
-
-def _is_binding_error(error: Exception) -> bool:
-    return type(error) is TypeError
 
 
 @lru_cache(maxsize=1)

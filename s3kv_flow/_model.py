@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,22 +86,23 @@ class Opened:
     shared: bool = False
     value: Any = UNDECODED
 
-    def buffers(self) -> list[memoryview]:
-        """Cut the payload as the header says.
+    def parts(self) -> tuple[dict[str, Any], list[memoryview]]:
+        """Give what the codec said of the value, and its buffers.
 
         Raises
         ------
         SealError
             A buffer lies outside of the payload.
         """
-        spans = self.header.get("buffers", [])
-        size = self.payload.nbytes
-        cut = []
-        for offset, length in spans:
-            if offset < 0 or length < 0 or offset + length > size:
-                raise SealError("a buffer of the entry lies outside of its body")
-            cut.append(self.payload[offset : offset + length])
-        return cut
+        index = self.header
+        if "index" in index:
+            index = json.loads(bytes(self._cut(*index["index"])))
+        return index.get("arguments", {}), [self._cut(*span) for span in index["buffers"]]
+
+    def _cut(self, offset: int, length: int) -> memoryview:
+        if offset < 0 or length < 0 or offset + length > self.payload.nbytes:
+            raise SealError("a buffer of the entry lies outside of its body")
+        return self.payload[offset : offset + length]
 
 
 @dataclass(slots=True)

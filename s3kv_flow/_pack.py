@@ -19,6 +19,8 @@ from s3kv_flow.errors import ConfigurationError, SealError, UnsafeCodecError
 
 #: What a hit may give to several callers.
 _IMMUTABLE: Final = frozenset({type(None), bool, int, float, str, bytes})
+#: What a codec says of a value stands in the header up to here, else at the payload's end.
+INDEX_IN_HEADER_BYTES: Final = 8192
 #: Below, a frame of zstd costs more than it saves.
 COMPRESS_FROM_BYTES: Final = 2048
 SAMPLE_BYTES: Final = 64 * 1024
@@ -94,14 +96,14 @@ class Pack:
                 "or trust everybody who can write with allow_unsigned_pickle=True.",
             )
         spans, payload = _lay_out(encoded.buffers)
-        header = {
-            **about,
-            "codec": chosen.name,
-            "buffers": spans,
-            "bind": self.bind(key),
-        }
-        if encoded.arguments:
-            header["arguments"] = dict(encoded.arguments)
+        header = {**about, "codec": chosen.name, "bind": self.bind(key)}
+        index = {"buffers": spans, "arguments": dict(encoded.arguments)}
+        text = json.dumps(index, separators=(",", ":")).encode()
+        if len(text) <= INDEX_IN_HEADER_BYTES:
+            header |= index
+        else:  # a frame of thousands of columns: the header has a limit, the payload has none
+            header["index"] = [sum(len(part) for part in payload), len(text)]
+            payload.append(text)
         return Packed(chosen, header, payload)
 
     def seal(self, packed: Packed) -> list[Any]:
@@ -195,7 +197,8 @@ class Pack:
             if codec.aliases and (opened.shared or opened.payload.readonly):
                 private = memoryview(bytearray(opened.payload))
                 opened = Opened(opened.suite, opened.header, private)
-            return codec.decode(opened.header.get("arguments", {}), opened.buffers())
+            arguments, buffers = opened.parts()
+            return codec.decode(arguments, buffers)
         except SealError:
             raise
         except Exception as error:
@@ -238,6 +241,7 @@ def _lay_out(buffers: Body) -> tuple[list[list[int]], list[Any]]:
             payload.append(b"\0" * padding)
             offset += padding
         view = memoryview(buffer)
+        view = view.cast("B") if view.nbytes else memoryview(b"")  # Arrow's are of another format
         spans.append([offset, view.nbytes])
         if view.nbytes:
             payload.append(view)

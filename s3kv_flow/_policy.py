@@ -103,6 +103,8 @@ class Policy:
             raise _no_meaning("on_error", self.on_error, "compute, raise")
         if self.max_age is not None and not isinstance(self.max_age, timedelta):
             raise _no_meaning("max_age", self.max_age, "a timedelta; days go to max_age_days")
+        if self.tags is not None and not isinstance(self.tags, Mapping) and not callable(self.tags):
+            raise _no_meaning("tags", self.tags, "a mapping, or a function that gives one")
         limit = self.age_limit
         if limit is not None and limit < timedelta(0):
             raise _no_meaning("max_age", limit, "durations from zero up")

@@ -50,7 +50,8 @@ def start(folder: Path, bucket: str, as_json: bool, port: int | None) -> None:
         f"{'already running' if was_running else 'running'} at {state['endpoint_url']}, "
         f"bucket {bucket}, data in {folder}"
     )
-    click.echo('To use it from this shell:  eval "$(s3kv local env)"')
+    option = "" if folder == default_folder() else f" --folder {shlex.quote(str(folder))}"
+    click.echo(f'To use it from this shell:  eval "$(s3kv local env{option})"')
 
 
 @local.command()

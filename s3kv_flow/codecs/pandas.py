@@ -7,6 +7,7 @@ would come back as another (or an index that would lose its frequency) is seen a
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
@@ -54,7 +55,7 @@ class PandasCodec:
             value = pd.Series(value, index=index, name=_label(arguments["name"]), copy=False)
         else:
             return index
-        value.attrs = dict(arguments["attrs"])
+        value.attrs = json.loads(arguments["attrs"])
         return value
 
 
@@ -67,10 +68,11 @@ class _Writer:
         return len(self.buffers) - 1
 
     def _common(self, value: Any) -> Spec:
-        if not value.flags.allows_duplicate_labels or dump_exact(value.attrs) is None:
+        attrs = dump_exact(value.attrs)
+        if not value.flags.allows_duplicate_labels or attrs is None:
             return None
         index = self.index(value.index)
-        return None if index is None else {"index": index, "attrs": value.attrs}
+        return None if index is None else {"index": index, "attrs": attrs.decode()}
 
     def frame(self, frame: Any) -> Spec:
         spec = self._common(frame)

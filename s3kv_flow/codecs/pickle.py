@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +22,8 @@ class PickleCodec:
     aliases = True
 
     def encode(self, value: Any) -> Encoded | None:
+        if isinstance(value, (io.IOBase, memoryview)):
+            return None  # cloudpickle makes something else of them
         buffers: list[pickle.PickleBuffer] = []
         try:
             stream = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)

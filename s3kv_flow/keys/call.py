@@ -21,6 +21,10 @@ _Kind = inspect.Parameter
 _INLINE: Final = INLINE_BYTES + 2
 
 
+class BindingError(TypeError):
+    """The arguments do not fit the function."""
+
+
 class CallKey:
     """Gives the digest of each call of one function.
 
@@ -151,7 +155,10 @@ class CallKey:
         """Bind a call's arguments to the parameters, defaults filled in."""
         if self._signature is None:
             return {"args": args, "kwargs": dict(kwargs)}
-        bound = self._signature.bind(*args, **kwargs)
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as error:
+            raise BindingError(str(error)) from None
         bound.apply_defaults()
         return bound.arguments
 

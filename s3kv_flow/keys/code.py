@@ -250,7 +250,7 @@ class _Walk:
         encoder, namespace = self._encoder, function.__globals__
         names = _names_of(function.__code__, node)
         for name in names.globals:
-            if name.startswith("__") and name.endswith("__"):
+            if name in _OF_EVERY_MODULE:
                 continue
             value = namespace.get(name, _MISSING)
             if name in names.written and type(value) in _WRITABLE:
@@ -298,10 +298,11 @@ class _Walk:
             )
             return self._encoder.record(b"opaque", _name(kind))
         if not _is_constant(value):
-            if getattr(value, "nbytes", 0) > LARGE_GLOBAL_BYTES:
+            size = _bytes_of(value)
+            if size > LARGE_GLOBAL_BYTES:
                 warnings.warn(
                     f"{name!r}, which a cached function reads, is hashed at each call and has "
-                    f"{value.nbytes >> 20} MB; pass it as an argument, or give version=",
+                    f"{size >> 20} MB; pass it as an argument, or give version=",
                     UnstableKeyWarning,
                     stacklevel=2,
                 )
@@ -338,12 +339,31 @@ class _Walk:
         if is_enum:
             values = [(name, member.value) for name, member in enumerated.items()]
             parts.append(self._data(values, kind.__qualname__))
-        if dataclasses.is_dataclass(kind):
-            parts.append(encoder.token([field.name for field in dataclasses.fields(kind)]))
+        for name, stated in _fields_of(kind):
+            parts.append(encoder.token(name) + self._data(stated, f"{kind.__qualname__}.{name}"))
+        if type(kind) is not type:
+            parts.append(encoder.token(type(kind)))
         return encoder.node(b"class", *parts)
 
 
 _DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, types.BuiltinFunctionType)
+
+_OF_EVERY_MODULE: Final = frozenset(
+    [
+        "__annotations__",
+        "__builtins__",
+        "__cached__",
+        "__debug__",
+        "__doc__",
+        "__file__",
+        "__import__",
+        "__loader__",
+        "__name__",
+        "__package__",
+        "__path__",
+        "__spec__",
+    ]
+)
 
 #: What the interpreter, `abc`, `dataclasses` and pickling write into a class.
 _NOT_THE_CLASS: Final = frozenset(
@@ -392,6 +412,35 @@ def _has_generated_methods(kind: type) -> bool:
     return dataclasses.is_dataclass(kind) or any(
         hasattr(kind, mark) for mark in ("__attrs_attrs__", "__pydantic_fields__", "_fields")
     )
+
+
+def _fields_of(kind: type) -> list[tuple[str, Any]]:
+    """Give what `dataclasses`, attrs and pydantic were told of each field, which makes methods."""
+    fields: list[tuple[str, Any]] = []
+    if dataclasses.is_dataclass(kind):
+        options: Any = vars(kind).get("__dataclass_params__")
+        fields.append(
+            ("", [(name, getattr(options, name, None)) for name in ("eq", "order", "frozen")])
+        )
+        for field in dataclasses.fields(kind):
+            default = "missing" if field.default is dataclasses.MISSING else (field.default,)
+            factory = (
+                None if field.default_factory is dataclasses.MISSING else field.default_factory
+            )
+            flags = (field.init, field.compare, field.hash, field.kw_only)
+            fields.append((field.name, (default, factory, flags)))
+    for attribute in getattr(kind, "__attrs_attrs__", ()):
+        names = ("default", "validator", "converter", "eq", "init", "kw_only", "alias")
+        fields.append((attribute.name, [getattr(attribute, name, None) for name in names]))
+    for name, field in getattr(kind, "__pydantic_fields__", {}).items():
+        stated = (_annotation(field.annotation), field.default, field.default_factory)
+        fields.append((name, (*stated, list(field.metadata))))
+    return fields
+
+
+def _annotation(annotation: Any) -> Any:
+    """Give a type that has a token, or its text."""
+    return annotation if isinstance(annotation, type) else str(annotation)
 
 
 def _is_not_written(function: types.FunctionType, name: str, generated: bool) -> bool:
@@ -521,6 +570,14 @@ def _contents(cell: Any) -> Any:
         return cell.cell_contents
     except ValueError:  # not yet filled
         return _MISSING
+
+
+def _bytes_of(value: Any) -> int:
+    """Give the size of an array; whatever else answers to the name is none."""
+    if type(value).__module__.partition(".")[0] not in ("numpy", "pyarrow", "torch"):
+        return 0
+    size = getattr(value, "nbytes", 0)
+    return size if type(size) is int else 0
 
 
 _CONSTANT_TYPES: Final = frozenset(

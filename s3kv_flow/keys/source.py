@@ -70,20 +70,22 @@ def is_user_function(function: types.FunctionType) -> bool:
     return is_user_module(function.__module__) or is_user_file(function.__code__.co_filename)
 
 
-def module_name(name: str | None) -> str:
+def module_name(name: str | None, namespace: Mapping[str, Any] | None = None) -> str:
     """Give a module's name as any process would call it.
 
-    A script is known by the name a sibling would import it under, a module run with ``-m`` by its
+    ``namespace`` is the module's own, where it is at hand: while a spawned process loads the
+    script, what it calls ``__main__`` is still something else. A script is known by the name a sibling would import it under, a module run with ``-m`` by its
     own; a notebook or a prompt stays ``__main__``.
     """
     if name not in ("__main__", "__mp_main__"):
         return name or ""
-    main = sys.modules.get("__main__")
-    spec = getattr(main, "__spec__", None)
+    if namespace is None:
+        namespace = vars(sys.modules.get("__main__", sys))
+    spec = namespace.get("__spec__")
     if spec is not None and spec.name and spec.name not in ("__main__", "__mp_main__"):
         package = str(spec.name)
         return package[: -len(".__main__")] if package.endswith(".__main__") else package
-    file = getattr(main, "__file__", None)
+    file = namespace.get("__file__")
     if file and file.endswith(".py") and not _is_launcher(file):
         return Path(file).stem
     return "__main__"

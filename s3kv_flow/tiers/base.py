@@ -13,6 +13,9 @@ class Tier(Protocol):
 
     @property
     def name(self) -> str: ...
+    @property
+    def shares(self) -> bool:
+        """Whether it gives the same blob object again, so that no value may alias it."""
 
     def get(self, name: str) -> Blob | None:
         """Give what is held under the name."""

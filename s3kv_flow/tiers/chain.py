@@ -119,16 +119,22 @@ class Chain:
             blob = tier.get(name)
             if blob is None:
                 continue
-            if blob.opened is None:
-                try:
-                    verify(blob)
-                except SealError:
-                    tier.drop(name)  # torn or altered; the next tier may have it whole
-                    continue
+            if blob.opened is None and not self._verified(blob, tier, verify):
+                tier.drop(name)  # torn or altered; the next tier may have it whole
+                continue
             for faster in self.local[:depth]:
                 faster.put(name, blob)
             return Found(blob, tier.name)
         return None
+
+    def _verified(self, blob: Blob, tier: Tier, verify: Callable[[Blob], None]) -> bool:
+        try:
+            verify(blob)
+        except SealError:
+            return False
+        if tier.shares and blob.opened is not None:
+            blob.opened.shared = True
+        return True
 
     def _current(self, blob: Blob, unchecked_seconds: float) -> bool:
         return self._remote is None or self._clock.now() - blob.checked < unchecked_seconds

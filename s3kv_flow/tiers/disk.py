@@ -64,6 +64,7 @@ class DiskTier:
     """
 
     name = "disk"
+    shares = False
 
     def __init__(self, folder: str | os.PathLike[str], limit_bytes: int | None = None) -> None:
         self.folder = Path(folder)

@@ -21,6 +21,7 @@ class MemoryTier:
     """
 
     name = "memory"
+    shares = True
 
     def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
         self._limit_bytes = limit_bytes

@@ -166,6 +166,34 @@ def test_request_budgets_of_a_cached_function(kv):
         assert counting.requests == {"get": 1}
 
 
+def test_frames_and_tables_need_no_keyring(bucket):
+    import numpy
+    import pandas
+    import polars
+    import pyarrow
+
+    made = [
+        pandas.DataFrame({"a": numpy.random.default_rng(0).random(100_000)}),
+        pandas.DataFrame({"c": pandas.Categorical(["x", "y"]), "s": ["é", None]}),
+        pyarrow.table({"a": numpy.random.default_rng(0).random(1000)}),
+        polars.DataFrame({"a": [1, 2]}),
+        numpy.random.default_rng(0).random((300, 400)),
+    ]
+    with s3kv.S3KV() as kv:
+
+        @kv.cached(version=1, on_error="raise")
+        def step(number):
+            return made[number]
+
+        for number in range(len(made)):
+            step(number)
+        kv.clear_cache()
+        for number, value in enumerate(made):
+            found = step(number)
+            assert found.equals(value) if hasattr(value, "equals") else (found == value).all()
+        assert step.cache_info().hits == {"remote": len(made)}
+
+
 def test_results_are_shared_between_machines(bucket, tmp_path):
     calls = []
 

@@ -67,7 +67,8 @@ def run(
     done = subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd or project,
-        env={**os.environ, **environment},
+        # Python itself takes a .pyc of the same second and size for current.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -136,6 +137,34 @@ def test_an_edit_counts_when_it_changes_what_runs(
     assert (edited[0] != first[0]) == computes
     path.write_text(text)
     assert run(project, "steps.py") == (first, False)  # reverting hits again
+
+
+SPAWNED = """
+import multiprocessing as mp, sys
+import s3kv_flow as s3kv
+
+@s3kv.cached
+def f(x):
+    return x * 2
+
+def work(x):
+    return f.key(x), f(x), dict(f.cache_info().hits)
+
+if __name__ == "__main__":
+    f(1)
+    with mp.get_context(sys.argv[1]).Pool(1) as pool:
+        print(f.key(1), pool.map(work, [1])[0])
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("way", [["script.py"], ["-m", "script"]])
+def test_workers_of_a_script_share_its_entries(tmp_path: Path, method: str, way: list[str]) -> None:
+    (tmp_path / "script.py").write_text(SPAWNED)
+    (line,), _ = run(tmp_path, *way, method)
+    key, _, rest = line.partition(" ")
+    assert rest.startswith(f"('{key}', 2, ")
+    assert "'disk': 1" in rest or "'memory': 1" in rest
 
 
 # Processes of one program

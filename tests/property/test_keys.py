@@ -407,6 +407,7 @@ def compiled(text: str, **namespace: Any) -> Any:
     name = f"<test {uuid.uuid4()}>"
     linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
     namespace["__name__"] = "module_of_the_test"
+    sys.modules.setdefault("module_of_the_test", types.ModuleType("module_of_the_test"))
     exec(compile(text, name, "exec"), namespace)
     return namespace["f"]
 
@@ -489,6 +490,39 @@ def test_the_class_of_an_argument_counts() -> None:
     before = token(value)
     cls.FACTOR = 5
     assert token(value) != before
+
+
+FIELDS = [
+    (
+        "import dataclasses\n@dataclasses.dataclass\nclass C:\n    a: list = "
+        "dataclasses.field(default_factory=list)\n    b: int = 1\ndef f(): return C",
+        [("=list", "=set"), ("b: int = 1", "b: int = 2"), ("dataclass\n", "dataclass(eq=False)\n")],
+    ),
+    (
+        "import pydantic\nclass C(pydantic.BaseModel):\n    a: int = 3\n"
+        "    b: int = pydantic.Field(1, gt=0)\ndef f(): return C",
+        [("a: int = 3", "a: int = 5"), ("a: int", "a: float"), ("gt=0", "gt=-1")],
+    ),
+    (
+        "import attrs\n@attrs.define\nclass C:\n    a: int = 3\n"
+        "    b: int = attrs.field(default=1, converter=int)\ndef f(): return C",
+        [("a: int = 3", "a: int = 5"), ("converter=int", "converter=float"), ("    a:", "    c:")],
+    ),
+    (
+        "class M(type):\n    def __call__(cls):\n        return 1\n"
+        "class C(metaclass=M):\n    pass\ndef f(): return C",
+        [("return 1", "return 2")],
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "edits"), FIELDS)
+def test_what_makes_the_methods_of_a_class_counts(text: str, edits: list[tuple[str, str]]) -> None:
+    first = key(compiled(text))
+    assert key(compiled(text)) == first
+    for old, new in edits:
+        assert old in text
+        assert key(compiled(text.replace(old, new))) != first, (old, new)
 
 
 def test_recursion_and_mutual_recursion_end() -> None:

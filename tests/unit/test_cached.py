@@ -114,6 +114,65 @@ def test_a_hit_is_a_private_object(kv):
         assert array(size)[3] == 3
 
 
+@pytest.mark.parametrize("kind", ["tuple", "dict of frames", "mixed frame", "attrs"])
+def test_what_is_done_to_a_hit_does_not_change_the_next(kv, kind):
+    import numpy as np
+    import pandas as pd
+
+    @kv.cached(version=1, ignore=("make",), name=kind.replace(" ", "-"))
+    def function(make):
+        return make()
+
+    def fresh():
+        if kind == "tuple":
+            return np.ones(3), {"m": np.zeros(2)}
+        if kind == "dict of frames":
+            return {"a": pd.DataFrame({"x": [1.0, 2.0]})}
+        frame = pd.DataFrame({"m": [1, "a", None], "n": [1.0, 2.0, 3.0]})
+        frame.attrs.update(z=[1], a=[2])
+        return frame if kind == "mixed frame" else frame[["n"]]
+
+    def spoil(value):
+        if kind == "tuple":
+            value[0][:] = 7
+            value[1]["m"][:] = 7
+        elif kind == "dict of frames":
+            value["a"].loc[:, "x"] = 7.0
+        else:
+            value.loc[:, "n"] = 7.0
+            value.attrs["z"].append(2)
+
+    function(fresh)
+    for _ in range(3):
+        spoil(function(fresh))
+    kv.clear_cache()
+    for _ in range(3):
+        spoil(function(fresh))
+    found = function(fresh)
+    if kind == "tuple":
+        assert found[0].tolist() == [1, 1, 1]
+        assert found[1]["m"].tolist() == [0, 0]
+    elif kind == "dict of frames":
+        assert found["a"]["x"].tolist() == [1, 2]
+    else:
+        assert found["n"].tolist() == [1, 2, 3]
+        assert list(found.attrs.items()) == [("z", [1]), ("a", [2])]
+
+
+def test_a_frame_of_thousands_of_columns_is_stored(kv):
+    import numpy as np
+    import pandas as pd
+
+    @kv.cached(version=1)
+    def wide(columns):
+        return pd.DataFrame(np.zeros((2, columns)))
+
+    wide(3000)
+    kv.clear_cache()
+    assert wide(3000).shape == (2, 3000)
+    assert wide.cache_info().hits == {"remote": 1}
+
+
 def test_position_keyword_and_default_are_one_key(kv):
     @kv.cached
     def function(a, b=2, *rest, c=3, **more):
@@ -457,6 +516,65 @@ def test_an_unhashable_argument_is_named_and_the_function_runs(kv, calls, caplog
     strict = kv.cached(version=1, on_error="raise")(lambda config: 1)
     with pytest.raises(s3kv.UnhashableArgumentError):
         strict(argument)
+
+
+@pytest.mark.parametrize("error", [TypeError, ValueError])
+def test_a_key_that_cannot_be_made_is_said_and_the_function_runs(kv, caplog, error):
+    def fail(x):
+        raise error("no key today")
+
+    @kv.cached(key=fail)
+    def function(x):
+        return x
+
+    assert function(1) == function(1) == 1
+    assert function.cache_info().misses == {"unhashable": 2}
+    assert caplog.text.count("no key today") == 1
+
+
+def test_an_object_that_answers_to_any_name_has_a_key(kv):
+    class Lazy:
+        def __getattr__(self, name):
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return lambda *_: 1
+
+    service = Lazy()
+
+    @kv.cached
+    def function(x):
+        return service.load(x)
+
+    assert function(1) == function(1) == 1
+    assert function.cache_info().hits == {"memory": 1}
+
+
+def test_an_exception_in_cache_if_costs_the_entry_and_not_the_result(kv, caplog):
+    @kv.cached(version=1, cache_if=lambda result: result.nope)
+    def function(x):
+        return x
+
+    assert function(1) == 1
+    assert "nope" in caplog.text
+
+
+def test_a_misspelt_codec_or_tags_of_another_kind_are_refused_at_decoration(kv):
+    with pytest.raises(s3kv.ConfigurationError, match="jason"):
+        kv.cached(codec="jason")(lambda: 1)
+    with pytest.raises(s3kv.ConfigurationError, match="mapping"):
+        kv.cached(tags=["a"])
+    with pytest.raises(s3kv.InvalidKeyError):
+        kv.cached(name="")(lambda: 1)
+
+
+def test_tags_are_filled_before_the_function_changes_its_arguments(kv):
+    @kv.cached(version=1, tags=lambda arguments: {"n": len(arguments["x"])})
+    def function(x):
+        x.append(5)
+        return 1
+
+    function([])
+    assert function.peek([]).tags == {"n": "0"}
 
 
 def test_wrong_arguments_raise_what_the_function_would(kv):

@@ -1,0 +1,314 @@
+"""What a hit, a key and a store cost, beside peers, in one run: only the ratios count.
+
+Rounds of ours and of the peer's take turns; each figure is a median. Prints a table a group, and
+writes ``benchmarks/results/<group>.json`` and a plot. Never a test: nothing here fails a build.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER = tempfile.mkdtemp(prefix="s3kv-bench-")
+for _name in ("CACHE", "CONFIG", "DATA"):
+    os.environ[f"XDG_{_name}_HOME"] = str(Path(FOLDER) / _name.lower())
+
+import diskcache
+import joblib
+import matplotlib as mpl
+import numpy as np
+import obstore
+import pandas as pd
+import xxhash
+from cachier import cachier
+from dask.base import tokenize
+from obstore.store import S3Store
+from rich.console import Console
+from rich.table import Table
+
+import s3kv_flow as s3kv
+from s3kv_flow._server import LocalServer
+from s3kv_flow.keys.token import Encoder
+
+RESULTS = Path(__file__).with_name("results")
+
+
+@dataclass
+class Row:
+    """One line: the work, the peer and its seconds, ours, their ratio, and the mark for it."""
+
+    work: str
+    peer: str
+    peer_seconds: float
+    our_seconds: float
+    mark: float
+
+    @property
+    def ratio(self) -> float:
+        return self.our_seconds / self.peer_seconds
+
+
+def compare(
+    work: str,
+    peer: str,
+    theirs: Callable[[], Any],
+    ours: Callable[[], Any],
+    mark: float,
+    *,
+    times: int = 1,
+    rounds: int = 7,
+    before: Callable[[], Any] = lambda: None,
+) -> Row:
+    """Time the two in turns."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds):
+        for call, each in zip((theirs, ours), seconds, strict=True):
+            before()
+            started = time.perf_counter()
+            for _ in range(times):
+                call()
+            each.append((time.perf_counter() - started) / times)
+    return Row(work, peer, *map(statistics.median, seconds), mark)
+
+
+def add(a: int, b: int) -> int:
+    return a + b
+
+
+def same(value: dict[str, int]) -> dict[str, int]:
+    return {f"x{n}": n for n in range(100)}
+
+
+def numbers(size: int) -> np.ndarray[Any, Any]:
+    return np.arange(size, dtype="f8")
+
+
+def hits() -> list[Row]:
+    memory, disk = s3kv.default_store()._backend.chain.local
+    chain = s3kv.default_store()._backend.chain
+    raw = diskcache.Cache(f"{FOLDER}/raw", eviction_policy="least-recently-stored")
+    argument = {f"key{n}": "abc" for n in range(80)}
+    raw["int"], raw["dict"] = 7, same(argument)
+    store = joblib.Memory(f"{FOLDER}/joblib", verbose=0)
+    rows = []
+    for name, function, args in (("int", add, (3, 4)), ("dict", same, (argument,))):
+        ours, theirs = s3kv.cached(function), store.cache(function)
+        ours(*args), theirs(*args)
+        what = "f(3, 4) -> int" if name == "int" else "1 KB dict -> 1 KB dict"
+        chain.local = (memory, disk)
+        rows.append(
+            compare(
+                f"hit from memory, {what}",
+                "raw diskcache.get",
+                lambda name=name: raw.get(name),
+                lambda ours=ours, args=args: ours(*args),
+                0.5 if name == "int" else 0.6,
+                times=2000,
+            )
+        )
+        for peer, call, mark, times in (
+            ("raw diskcache.get", lambda name=name: raw.get(name), 2.0, 1000),
+            ("joblib", lambda theirs=theirs, args=args: theirs(*args), 0.17, 200),
+        ):
+            chain.local = (disk,)
+            mark = 0.07 if peer == "joblib" and name == "dict" else mark
+            call_ours = lambda ours=ours, args=args: ours(*args)
+            rows.append(compare(f"hit from disk, {what}", peer, call, call_ours, mark, times=times))
+    chain.local = (memory, disk)
+    cachier_add = cachier(cache_dir=f"{FOLDER}/cachier")(add)
+    cachier_add(3, 4)
+    ours = s3kv.cached(add)
+    ours(3, 4)
+    rows.append(
+        compare(
+            "hit, f(3, 4)",
+            "cachier",
+            lambda: cachier_add(3, 4),
+            lambda: ours(3, 4),
+            0.05,
+            times=200,
+        )
+    )
+    ours, theirs = s3kv.cached(numbers), store.cache(numbers)
+    ours(12_500_000), theirs(12_500_000)
+    rows.append(
+        compare(
+            "hit from disk, 100 MB array",
+            "joblib",
+            lambda: theirs(12_500_000),
+            lambda: ours(12_500_000),
+            0.01,
+        )
+    )
+    return rows
+
+
+def keys() -> list[Row]:
+    array = np.random.default_rng(0).random(32_000_000)
+    strided = np.random.default_rng(0).random((512, 512))[::2, ::2]
+    frame = pd.DataFrame(np.random.default_rng(0).random((1_000_000, 9)))
+    texts = pd.Series([f"text {n % 5000}" for n in range(1_000_000)], dtype=object)
+    nested = {f"k{n}": {"a": n, "b": [n, str(n)]} for n in range(2_500)}
+
+    def token(value: Any) -> Callable[[], bytes]:
+        return lambda: Encoder().token(value)
+
+    return [
+        compare(
+            "key of a 256 MB array",
+            "xxh3",
+            lambda: xxhash.xxh3_128(array).digest(),
+            token(array),
+            1.18,
+        ),
+        compare(
+            "key of a strided array",
+            "dask",
+            lambda: tokenize(strided),
+            token(strided),
+            0.7,
+            times=20,
+        ),
+        compare("key of a frame, 1M x 9", "dask", lambda: tokenize(frame), token(frame), 0.6),
+        compare(
+            "key of 1M Python strings", "dask", lambda: tokenize(texts), token(texts), 1.0, rounds=3
+        ),
+        compare(
+            "key of a nested dict, 10,000 items",
+            "joblib",
+            lambda: joblib.hash(nested),
+            token(nested),
+            0.15,
+        ),
+    ]
+
+
+def s3() -> list[Row]:
+    server = LocalServer(f"{FOLDER}/server")
+    server.start()
+    try:
+        server.create_bucket("bench")
+        connection = server.connection("bench")
+        kv = s3kv.S3KV(
+            connection.endpoint_url,
+            "bench",
+            connection.access_key_id,
+            connection.secret_access_key,
+            enable_local_cache=False,
+        )
+        plain = S3Store(
+            "bench",
+            endpoint=connection.endpoint_url,
+            access_key_id=connection.access_key_id,
+            secret_access_key=connection.secret_access_key,
+            region="us-east-1",
+            client_options={"allow_http": True, "timeout": "1h"},
+        )
+        obstore.put(plain, "small", b"x" * 1024)
+        small = kv.cached(name="small", version=1)(lambda: "x" * 1024)
+        small()
+        rows = [
+            compare(
+                "hit from S3, 1 KB",
+                "obstore get",
+                lambda: bytes(obstore.get(plain, "small").bytes()),
+                small,
+                1.3,
+                times=200,
+            )
+        ]
+        array = np.random.default_rng(0).random(32_000_000)
+        large = kv.cached(name="large", version=1)(lambda: array)
+        rows.append(
+            compare(
+                "store of a 256 MB array",
+                "obstore put",
+                lambda: obstore.put(
+                    plain, "large", memoryview(array).cast("B"), use_multipart=False
+                ),
+                large.refresh,
+                1.15,
+                rounds=3,
+            )
+        )
+        rows.append(
+            compare(
+                "hit from S3, 256 MB array",
+                "obstore get",
+                lambda: obstore.get(plain, "large").bytes(),
+                large,
+                1.15,
+                rounds=3,
+            )
+        )
+        return rows
+    finally:
+        server.stop()
+
+
+def imports() -> list[Row]:
+    def importing(name: str) -> Callable[[], Any]:
+        return lambda: subprocess.run([sys.executable, "-c", f"import {name}"], check=True)
+
+    return [
+        compare("import, whole process", peer, importing(peer), importing("s3kv_flow"), 1.0)
+        for peer in ("sys", "diskcache", "boto3", "joblib")
+    ]
+
+
+def show(group: str, rows: list[Row]) -> None:
+    table = Table(title=group, title_justify="left")
+    for heading in ("work", "peer", "peer's ms", "ours, ms", "ratio", "mark"):
+        table.add_column(heading, justify="left" if heading in ("work", "peer") else "right")
+    for row in rows:
+        colour = "green" if row.ratio <= row.mark else "red"
+        table.add_row(
+            row.work,
+            row.peer,
+            f"{row.peer_seconds * 1e3:.4g}",
+            f"{row.our_seconds * 1e3:.4g}",
+            f"[{colour}]{row.ratio:.3g}[/{colour}]",
+            f"{row.mark:g}",
+        )
+    Console(width=110).print(table)
+    RESULTS.mkdir(exist_ok=True)
+    data = [{**asdict(row), "ratio": row.ratio} for row in rows]
+    (RESULTS / f"{group}.json").write_text(json.dumps(data, indent=1))
+    plot(group, rows)
+
+
+def plot(group: str, rows: list[Row]) -> None:
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(9, 0.5 * len(rows) + 1.2), layout="constrained")
+    labels = [f"{row.work}\nbeside {row.peer}" for row in rows]
+    axes.barh(labels, [row.ratio for row in rows], color="tab:blue", label="ours / peer")
+    axes.scatter([row.mark for row in rows], labels, color="black", marker="|", s=300, label="mark")
+    axes.set_xscale("log")
+    axes.invert_yaxis()
+    axes.tick_params(labelsize=8)
+    axes.legend()
+    figure.savefig(RESULTS / f"{group}.png", dpi=110)
+    plt.close(figure)
+
+
+GROUPS = {"hits": hits, "keys": keys, "s3": s3, "imports": imports}
+
+
+def main(wanted: list[str]) -> None:
+    for group in wanted or GROUPS:
+        show(group, GROUPS[group]())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
