@@ -114,6 +114,10 @@ class FunctionCache:
         self._max_age_seconds = None if limit is None else limit.total_seconds()
         self._said: set[str] = set()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # In another process it is made anew: no client, lock or counter travels.
+        return FunctionCache, (self.identity.function, self.policy, self._backend)
+
     # Keys
 
     def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:

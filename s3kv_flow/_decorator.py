@@ -205,7 +205,10 @@ def _with_functions(function: Callable[..., Any], cache: FunctionCache) -> Any:
     def cache_clear() -> Cleared:
         return cache.clear()
 
-    operations = (key, contains, peek, get, put, refresh, invalidate, cache_clear)
+    def cache_info() -> CacheInfo:
+        return cache.counters.info()
+
+    operations = (key, contains, peek, get, put, refresh, invalidate, cache_clear, cache_info)
     return _attach(cached_function, cache, operations)
 
 
@@ -282,7 +285,10 @@ def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
     async def cache_clear() -> Any:
         return await _in_thread(cache.clear)
 
-    operations = (key, contains, peek, get, put, refresh, invalidate, cache_clear)
+    def cache_info() -> CacheInfo:
+        return cache.counters.info()
+
+    operations = (key, contains, peek, get, put, refresh, invalidate, cache_clear, cache_info)
     return _attach(cached_function, cache, operations)
 
 
@@ -295,7 +301,6 @@ def _attach(
 ) -> Any:
     for operation in operations:
         setattr(cached_function, operation.__name__, operation)
-    cached_function.cache_info = cache.counters.info
     setattr(cached_function, IDENTITY_ATTRIBUTE, cache.identity)
     return cached_function
 

@@ -128,6 +128,9 @@ class Identity:
             if code is not None:
                 source.remember(code.co_filename, getattr(inner, "__globals__", None))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Identity, (self.function, self.mode, self.version)
+
     def token(self, digest: Digest) -> bytes:
         """Give the token of the code as it is now."""
         walked = self._walked

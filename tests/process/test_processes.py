@@ -167,6 +167,77 @@ def test_workers_of_a_script_share_its_entries(tmp_path: Path, method: str, way:
     assert "'disk': 1" in rest or "'memory': 1" in rest
 
 
+CLASSES = """
+import dataclasses, enum, typing
+import s3kv_flow as s3kv
+
+class Colour(enum.Enum):
+    RED = 1
+
+@dataclasses.dataclass
+class Point:
+    x: int
+
+class Pair(typing.NamedTuple):
+    a: int
+
+@s3kv.cached
+def make(x):
+    return {"colour": Colour.RED, "point": Point(x), "pair": Pair(x), "kind": Point}
+
+if __name__ == "__main__":
+    make(1)
+    found = make(1)
+    print(dict(make.cache_info().hits))
+    print(found["colour"] is Colour.RED, found["point"] == Point(1), type(found["pair"]) is Pair)
+    print(found["kind"] is Point)
+"""
+
+
+def test_objects_of_a_scripts_classes_come_back_as_of_that_class(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(CLASSES)
+    (tmp_path / "other.py").write_text(
+        "import script\nfound = script.make(1)\n"
+        "print(found['point'] == script.Point(1), found['colour'] is script.Colour.RED, "
+        "dict(script.make.cache_info().hits))"
+    )
+    first, _ = run(tmp_path, "script.py")
+    again, _ = run(tmp_path, "-m", "script")
+    assert first == ["{'memory': 1}", "True True True", "True"]
+    assert again == ["{'disk': 1, 'memory': 1}", "True True True", "True"]
+    assert run(tmp_path, "other.py")[0] == ["True True {'disk': 1}"]
+
+
+TRAVELS = """
+import cloudpickle, pickle, subprocess, sys
+import s3kv_flow as s3kv
+
+FACTOR = 2
+
+@s3kv.cached
+def f(x):
+    return x * FACTOR
+
+def work(x):
+    return f(x), f.key(x), dict(f.cache_info().hits)
+
+if __name__ == "__main__":
+    f(1)
+    data = cloudpickle.dumps(work)
+    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer)(1)[0::2])"
+    sys.stdout.write(subprocess.run([sys.executable, "-c", code], input=data, capture_output=True, check=True).stdout.decode())
+    copy = pickle.loads(cloudpickle.dumps(f))
+    print(copy(1), copy.key(1) == f.key(1), b"Lock" in data)
+"""
+
+
+def test_a_cached_function_travels_by_value(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(TRAVELS)
+    lines, _ = run(tmp_path, "script.py")
+    assert lines[0].startswith("(2, ")
+    assert lines[1] == "2 True False"
+
+
 # Processes of one program
 
 
