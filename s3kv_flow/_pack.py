@@ -227,7 +227,7 @@ class Pack:
 
     def bind(self, key: str) -> str:
         """Give what ties an entry to this store and key."""
-        return xxhash.xxh3_128_hexdigest(json.dumps([self.store_id, key]).encode())
+        return xxhash.xxh3_128_hexdigest(f"{len(self.store_id)}:{self.store_id}{key}".encode())
 
 
 def _lay_out(buffers: Body) -> tuple[list[list[int]], list[Any]]:

@@ -41,7 +41,7 @@ class JSONCodec:
 
     def decode(self, arguments: Mapping[str, Any], buffers: Sequence[memoryview]) -> Any:
         (text,) = buffers
-        return json.loads(bytes(text))
+        return json.loads(str(text, "utf-8"))
 
 
 def dump_exact(value: Any) -> bytes | None:

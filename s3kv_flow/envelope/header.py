@@ -77,7 +77,7 @@ def load(head: memoryview) -> dict[str, Any]:
         It is no JSON object.
     """
     try:
-        header = json.loads(bytes(head[PREAMBLE.size :]))
+        header = json.loads(str(head[PREAMBLE.size :], "ascii"))
     except (ValueError, RecursionError) as error:
         raise SealError("the entry's header cannot be read") from error
     if not isinstance(header, dict):

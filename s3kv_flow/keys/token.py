@@ -18,6 +18,9 @@ from s3kv_flow.keys.digest import SCHEME, XXH3_128, Digest
 #: Payloads up to here are written inline; a longer one is replaced by its digest.
 INLINE_BYTES: Final = 64
 
+#: Longer lists of one type, and dicts of text, are encoded as a whole.
+FAST_FROM: Final = 8
+
 _pack_float = struct.Struct("<d").pack
 _pack_count = struct.Struct("<Q").pack
 _NAN: Final = b"f\0\0\0\0\0\0\xf8\x7f"
@@ -210,7 +213,7 @@ class Encoder:
 
     def sequence(self, tag: bytes, values: Sequence[Any], step: str = "[{}]") -> bytes:
         """Give the token of values in order. One type throughout takes a faster way."""
-        if len(values) > 8:
+        if len(values) > FAST_FROM:
             fast = self._homogeneous(tag, values)
             if fast is not None:
                 return fast
@@ -262,6 +265,20 @@ class Encoder:
             raise
         pairs.sort()
         return self.node(tag, *pairs)
+
+    def dictionary(self, value: dict[Any, Any]) -> bytes:
+        """Give the token of an exact dict; one with many keys, all text, takes a faster way."""
+        if len(value) <= FAST_FROM or set(map(type, value)) != {str}:
+            return self.mapping(b"dict", value.items())
+        names = sorted(value)
+        held = [value[name] for name in names]
+        try:
+            values = self.sequence(b"values", held)
+        except UnhashableArgumentError as error:
+            position, _, rest = error.path[1:].partition("]")
+            error.path = f"[{names[int(position)]!r}]{rest}"
+            raise
+        return self.node(b"dict:s", self.sequence(b"names", names), values)
 
     def unordered(self, tag: bytes, values: Iterable[Any]) -> bytes:
         """Give the token of values in no order."""

@@ -56,7 +56,7 @@ def _tuple(value: tuple[Any, ...], encoder: Encoder) -> bytes:
 
 @_for(dict)
 def _dict(value: dict[Any, Any], encoder: Encoder) -> bytes:
-    return encoder.mapping(b"dict", value.items())
+    return encoder.dictionary(value)
 
 
 @_for(set)
