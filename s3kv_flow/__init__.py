@@ -36,6 +36,16 @@ from s3kv_flow.stores.probe import Capabilities
 
 __version__ = "0.1.0"
 
+
+def __getattr__(name: str) -> object:
+    # `s3kv_flow.testing` without importing it beforehand, and without its weight for all others.
+    if name == "testing":
+        from importlib import import_module
+
+        return import_module("s3kv_flow.testing")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "S3KV",
     "AccessDeniedError",

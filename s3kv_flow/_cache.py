@@ -9,7 +9,6 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-import platform
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -522,9 +521,12 @@ def _notebook_name() -> str | None:
 
 
 @lru_cache(maxsize=1)
-def _python() -> str:
-    return f"{sys.implementation.name} {platform.python_version()}"
+def _machine() -> dict[str, str]:
+    import platform  # slow to import, and asked for at the first result only
+
+    python = f"{sys.implementation.name} {platform.python_version()}"
+    return {"python": python, "host": platform.node()[:64]}
 
 
 def _producer() -> dict[str, str]:
-    return {"python": _python(), "pid": str(os.getpid()), "host": platform.node()[:64]}
+    return {**_machine(), "pid": str(os.getpid())}

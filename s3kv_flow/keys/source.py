@@ -14,7 +14,6 @@ import importlib.util
 import linecache
 import os
 import sys
-import sysconfig
 import tokenize
 import types
 import warnings
@@ -27,15 +26,16 @@ _FUTURE_FLAGS: Final = functools.reduce(
     (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names),
 )
 _PACKAGE: Final = str(Path(__file__).resolve().parents[1]) + os.sep
-_NOT_USERS: Final = (
-    _PACKAGE,
-    *{
-        os.path.realpath(path) + os.sep
-        for kind in ("stdlib", "platstdlib", "purelib", "platlib")
-        if (path := sysconfig.get_paths().get(kind))
-    },
-)
 _PACKAGE_FOLDERS: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+
+
+@functools.lru_cache(maxsize=1)
+def _not_users() -> tuple[str, ...]:
+    import sysconfig  # slow to import, and asked for at the first key only
+
+    kinds = ("stdlib", "platstdlib", "purelib", "platlib")
+    paths = {sysconfig.get_paths().get(kind) for kind in kinds}
+    return (_PACKAGE, *{os.path.realpath(path) + os.sep for path in paths if path})
 
 
 @functools.lru_cache(maxsize=4096)
@@ -44,7 +44,7 @@ def is_user_file(filename: str) -> bool:
     if filename.startswith("<frozen"):
         return False
     path = os.path.realpath(filename)
-    return not path.startswith(_NOT_USERS) and not any(part in path for part in _PACKAGE_FOLDERS)
+    return not path.startswith(_not_users()) and not any(part in path for part in _PACKAGE_FOLDERS)
 
 
 def is_user_module(name: str | None) -> bool:

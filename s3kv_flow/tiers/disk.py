@@ -18,7 +18,6 @@ import logging
 import mmap
 import os
 import re
-import sqlite3
 import stat
 import threading
 import time
@@ -86,6 +85,8 @@ class DiskTier:
         return self._opened
 
     def _open(self) -> Cache | None:
+        import sqlite3
+
         try:
             make_private(self.folder)
             return _cache_over(self.folder, self._limit_bytes)
@@ -112,6 +113,8 @@ class DiskTier:
 
     def _failed(self, error: Exception) -> None:
         """Go on without the local cache for this one call; heal what can be healed."""
+        import sqlite3
+
         if isinstance(error, sqlite3.DatabaseError) and (
             "malformed" in str(error)
             or "not a database" in str(error)
@@ -260,6 +263,8 @@ def _disk_class() -> type[Any]:
     """Give the bytes-only `Disk`; made here, for diskcache is imported when first needed."""
     global _made
     if _made is None:
+        import sqlite3
+
         import diskcache
 
         class BytesDisk(diskcache.Disk):  # type: ignore[misc]

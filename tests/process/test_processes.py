@@ -354,6 +354,37 @@ def test_kill_9_leaves_no_torn_entry(bucket: Connection, tmp_path: Path) -> None
         s3kv.default_store().clear_cache()
 
 
+FULL = """
+import resource, signal
+import s3kv_flow as s3kv
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+@s3kv.cached(version=1)
+def blob(x, size):
+    return bytes([x]) * size
+
+blob(1, 100_000)
+resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, resource.RLIM_INFINITY))  # no file may grow beyond
+print([blob(x, 3_000_000) == bytes([x]) * 3_000_000 for x in (1, 2)])
+print([blob(x, 10) == bytes([x]) * 10 for x in range(250)].count(True))
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY,) * 2)
+blob(3, 3_000_000)
+blob(3, 3_000_000)
+print(blob.cache_info().hits.get("disk"))
+"""
+
+
+def test_writes_that_fail_cost_the_copy_and_not_the_call(tmp_path: Path) -> None:
+    script = tmp_path / "full.py"
+    script.write_text(FULL)
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["[True, True]", "250", "1"]
+    assert "goes without it" in done.stderr
+
+
 TWO = """
 import json, sys, s3kv_flow as s3kv
 @s3kv.cached(name="shared", version=1)

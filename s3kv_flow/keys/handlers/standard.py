@@ -244,7 +244,7 @@ def _alias(value: types.GenericAlias, encoder: Encoder) -> bytes:
 def _typing(value: Any, encoder: Encoder) -> bytes:
     origin: Any = typing.get_origin(value)
     if origin in (Union, types.UnionType):
-        return encoder.unordered(b"union", typing.get_args(value))
+        return encoder.record(b"union", *typing.get_args(value))  # pydantic heeds their order
     return encoder.record(b"typing", origin, typing.get_args(value))
 
 
