@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import ast
 import builtins
-import collections
 import dataclasses
 import datetime
 import decimal
-import dis
 import enum
 import functools
 import inspect
@@ -33,7 +31,9 @@ from typing import Any, Final
 from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys import source
 from s3kv_flow.keys.digest import Digest
+from s3kv_flow.keys.names import WRITABLE, names_of
 from s3kv_flow.keys.token import BY_BASE, EXACT, SCALARS, Encoder
+from s3kv_flow.keys.trees import bytecode_token, module_sources, tree_token
 
 _MISSING: Final = object()
 
@@ -224,14 +224,14 @@ class _Walk:
                 len(function.__dict__),
             )
         )
-        parts = [_tree(node, encoder) if node is not None else _bytecode(code, encoder)]
+        parts = [tree_token(node, encoder) if node is not None else bytecode_token(code, encoder)]
         if not root:  # the root's arguments, defaults included, are bound at each call
             parts += self._each(b"defaults", enumerate(function.__defaults__ or ()))
             parts += self._each(b"keyword defaults", (function.__kwdefaults__ or {}).items())
-        names = _names_of(code, node)
+        names = names_of(code, node)
         for name, cell in zip(code.co_freevars, function.__closure__ or ()):
             value = _contents(cell)
-            if name in names.written and type(value) in _WRITABLE:
+            if name in names.written and type(value) in WRITABLE:
                 continue
             self.guards.cells.append((cell, value))
             parts.append(encoder.token(name) + self._data(value, name))
@@ -251,12 +251,12 @@ class _Walk:
     ) -> Iterator[tuple[str, bytes]]:
         """Give what a function reads by name, following attributes through user modules."""
         encoder, namespace = self._encoder, function.__globals__
-        names = _names_of(function.__code__, node)
+        names = names_of(function.__code__, node)
         for name in names.globals:
             if name in _OF_EVERY_MODULE:
                 continue
             value = namespace.get(name, _MISSING)
-            if name in names.written and type(value) in _WRITABLE:
+            if name in names.written and type(value) in WRITABLE:
                 continue
             self.guards.names.append((namespace, name, value))
             if value is _MISSING:
@@ -269,7 +269,7 @@ class _Walk:
             else:
                 yield name, self._data(value, name)
         for module in names.imports_in(namespace):
-            yield f"import {module}", encoder.token(_module_sources(module, encoder))
+            yield f"import {module}", encoder.token(module_sources(module, encoder))
 
     def _through_modules(
         self, name: str, module: types.ModuleType, chain: tuple[str, ...]
@@ -454,120 +454,6 @@ def _is_not_written(function: types.FunctionType, name: str, generated: bool) ->
     return not source.is_user_file(filename)
 
 
-# Names that a piece of code reads
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Names:
-    globals: tuple[str, ...]
-    chains: dict[str, tuple[tuple[str, ...], ...]]
-    bare: frozenset[str]
-    written: frozenset[str]
-    imports: tuple[tuple[int, str], ...]
-
-    def imports_in(self, namespace: dict[str, Any]) -> list[str]:
-        """Give the user modules that are imported inside of the function."""
-        found = set()
-        for level, name in self.imports:
-            absolute = _absolute(level, name, namespace.get("__package__") or "")
-            if absolute and source.module_tree(absolute)[0] is not None:
-                found.add(absolute)
-        return sorted(found)
-
-
-def _absolute(level: int, name: str, package: str) -> str:
-    if not level:
-        return name
-    parts = package.split(".")
-    base = ".".join(parts[: len(parts) - level + 1])
-    return f"{base}.{name}" if name else base
-
-
-_names: dict[int, tuple[types.CodeType, _Names]] = {}
-
-
-def _names_of(code: types.CodeType, node: ast.AST | None) -> _Names:
-    known = _names.get(id(code))
-    if known is None or known[0] is not code:
-        known = _names[id(code)] = code, _collect_names(code, node)
-    return known[1]
-
-
-def _collect_names(code: types.CodeType, node: ast.AST | None) -> _Names:
-    read: set[str] = set()
-    pending = [code]
-    while pending:
-        one = pending.pop()
-        for instruction in dis.get_instructions(one):
-            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-                read.add(instruction.argval)
-        pending.extend(each for each in one.co_consts if isinstance(each, types.CodeType))
-    chains: dict[str, set[tuple[str, ...]]] = {}
-    imports: set[tuple[int, str]] = set()
-    under_attribute: set[int] = set()
-    bare: set[str] = set()
-    for part in ast.walk(node) if node is not None else ():
-        if isinstance(part, ast.Attribute):
-            chain, value = [part.attr], part.value
-            while isinstance(value, ast.Attribute):
-                chain.append(value.attr)
-                value = value.value
-            if isinstance(value, ast.Name):
-                chains.setdefault(value.id, set()).add(tuple(reversed(chain)))
-                under_attribute.add(id(value))
-        elif isinstance(part, ast.ImportFrom):
-            imports.update((part.level, _dotted(part.module, alias.name)) for alias in part.names)
-            imports.add((part.level, part.module or ""))
-        elif isinstance(part, ast.Import):
-            imports.update((0, alias.name) for alias in part.names)
-    for part in ast.walk(node) if node is not None else ():
-        if isinstance(part, ast.Name) and id(part) not in under_attribute:
-            bare.add(part.id)
-    return _Names(
-        tuple(sorted(read)),
-        {name: tuple(sorted(found)) for name, found in chains.items()},
-        frozenset(bare),
-        _only_written(node) if node is not None else frozenset(),
-        tuple(sorted(imports)),
-    )
-
-
-#: Methods that change a container and tell nothing of it, as statements of their own.
-_WRITES: Final = frozenset({"add", "append", "appendleft", "clear", "extend", "insert", "update"})
-#: Where such a method, or an assignment to an item, is what it looks like.
-_WRITABLE: Final = frozenset(
-    {list, set, dict, collections.deque, collections.Counter, collections.defaultdict, int, float}
-)
-
-
-def _only_written(node: ast.AST) -> frozenset[str]:
-    """Give the names that a function writes to and never reads, such as a log of its calls.
-
-    What lies under them cannot change what the function gives, so it does not count.
-    """
-    written: set[int] = set()
-    for part in ast.walk(node):
-        target: ast.AST | None = None
-        if isinstance(part, ast.Expr) and isinstance(part.value, ast.Call):
-            called = part.value.func
-            if isinstance(called, ast.Attribute) and called.attr in _WRITES:
-                target = called.value
-        elif isinstance(part, ast.AugAssign):
-            target = part.target.value if isinstance(part.target, ast.Subscript) else part.target
-        elif isinstance(part, ast.Assign) and len(part.targets) == 1:
-            place = part.targets[0]
-            target = place.value if isinstance(place, ast.Subscript) else None
-        if isinstance(target, ast.Name):
-            written.add(id(target))
-    names = [part for part in ast.walk(node) if isinstance(part, ast.Name)]
-    read = {part.id for part in names if id(part) not in written}
-    return frozenset({part.id for part in names if id(part) in written} - read)
-
-
-def _dotted(module: str | None, name: str) -> str:
-    return f"{module}.{name}" if module else name
-
-
 def _contents(cell: Any) -> Any:
     try:
         return cell.cell_contents
@@ -612,135 +498,6 @@ def _is_constant(value: Any) -> bool:
     return kind in _CONSTANT_TYPES or isinstance(value, type)
 
 
-# Trees, bytecode, modules
-
-_SKIPPED: Final = frozenset(
-    [
-        "ctx",
-        "type_comment",
-        "kind",
-        "lineno",
-        "col_offset",
-        "end_lineno",
-        "end_col_offset",
-        "decorator_list",
-        "returns",
-        "annotation",
-        "type_params",
-        "type_ignores",
-    ]
-)
-_trees: dict[tuple[int, str], tuple[ast.AST, bytes]] = {}
-
-
-def _tree(node: ast.AST, encoder: Encoder) -> bytes:
-    known = _trees.get((id(node), encoder.digest.name))
-    if known is None:
-        names = {
-            getattr(part, "attr", None) or getattr(part, "id", None) for part in ast.walk(node)
-        }
-        keep_docstrings = bool(names & {"__doc__", "getdoc"})
-        body: list[bytes] = []
-        _write(node, keep_docstrings, encoder, body, root=True)
-        known = _trees[id(node), encoder.digest.name] = node, encoder.node(b"tree", *body)
-    return known[1]
-
-
-def _write(
-    node: Any, keep_docstrings: bool, encoder: Encoder, out: list[bytes], *, root: bool = False
-) -> None:
-    """Write a tree without what does not change what it does; the same for Python 3.10 to 3.13."""
-    if isinstance(node, ast.AST):
-        in_function = not isinstance(node, (ast.ClassDef, ast.Module))
-        out.append(b"(" + type(node).__name__.encode())
-        for name in node._fields:
-            value = getattr(node, name, None)
-            if name in _SKIPPED and not (name == "decorator_list" and not root):
-                continue
-            if root and name == "name" and in_function:
-                continue  # the key's path has the name, or whatever the user put in its place
-            if value == [] or (value is None and not isinstance(node, ast.Constant)):
-                continue
-            if isinstance(node, ast.arguments) and name in ("defaults", "kw_defaults") and root:
-                value = len(getattr(node, name))  # counted by value, where the function is
-            if name == "body" and isinstance(value, list) and not keep_docstrings:
-                value = _without_docstring(node, value)
-            out.append(name.encode() + b"=")
-            if isinstance(node, ast.Constant) and name == "value":
-                out.append(encoder.token(value))
-            else:
-                _write(value, keep_docstrings, encoder, out, root=root and name == "args")
-        out.append(b")")
-    elif isinstance(node, list):
-        out.append(b"[%d" % len(node))
-        for one in node:
-            _write(one, keep_docstrings, encoder, out)
-    else:
-        out.append(encoder.token(node))
-
-
-def _without_docstring(node: ast.AST, body: list[Any]) -> list[Any]:
-    if (
-        isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module))
-        and body
-        and isinstance(body[0], ast.Expr)
-        and isinstance(body[0].value, ast.Constant)
-        and isinstance(body[0].value.value, str)
-    ):
-        return body[1:]
-    return body
-
-
-def _bytecode(code: types.CodeType, encoder: Encoder) -> bytes:
-    """Without a trusted text: the code as compiled, which differs between versions of Python."""
-    import sys
-
-    constants = [
-        _bytecode(one, encoder) if isinstance(one, types.CodeType) else encoder.token(one)
-        for one in code.co_consts
-    ]
-    shape = [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags]
-    return encoder.node(
-        b"bytecode",
-        *map(
-            encoder.token,
-            (
-                tuple(sys.version_info[:2]),
-                code.co_code,
-                code.co_names,
-                code.co_varnames,
-                code.co_freevars,
-                code.co_cellvars,
-                shape,
-                getattr(code, "co_exceptiontable", b""),
-            ),
-        ),
-        *constants,
-    )
-
-
-def _module_sources(name: str, encoder: Encoder) -> tuple[Any, ...]:
-    """Give the texts of a user module and of all user modules it imports, loaded or not."""
-    found: dict[str, bytes] = {}
-    pending = [name]
-    while pending:
-        one = pending.pop()
-        if one in found:
-            continue
-        tree, package = source.module_tree(one)
-        if tree is None:
-            continue
-        found[one] = _tree(tree, encoder)
-        for part in ast.walk(tree):
-            if isinstance(part, ast.Import):
-                pending.extend(alias.name for alias in part.names)
-            elif isinstance(part, ast.ImportFrom):
-                base = _absolute(part.level, part.module or "", package or "")
-                pending.append(base)
-                pending.extend(_dotted(base, alias.name) for alias in part.names)
-    return tuple(sorted(found.items()))
-
-
 def _name(value: Any) -> str:
     module = source.module_name(getattr(value, "__module__", None))
     return f"{module}:{getattr(value, '__qualname__', getattr(value, '__name__', ''))}"
@@ -776,7 +533,7 @@ def _class_handler(value: type, encoder: Encoder) -> bytes:
 def _module_handler(value: types.ModuleType, encoder: Encoder) -> bytes:
     if not source.is_user_module(value.__name__):
         return encoder.record(b"module", value.__name__)
-    sources = _module_sources(value.__name__, encoder)
+    sources = module_sources(value.__name__, encoder)
     return encoder.record(b"module", source.module_name(value.__name__), sources)
 
 

@@ -139,6 +139,37 @@ def test_an_edit_counts_when_it_changes_what_runs(
     assert run(project, "steps.py") == (first, False)  # reverting hits again
 
 
+INNER = """
+import s3kv_flow as s3kv
+
+@s3kv.cached
+def step(x):
+    from tools.numbers import double
+    import math
+    return double(x) + math.floor(0.5)
+
+if __name__ == "__main__":
+    before = step.key(4)
+    print(step(4), dict(step.cache_info().hits), before == step.key(4))
+"""
+
+
+def test_modules_imported_inside_of_a_function_count_with_what_they_import(tmp_path: Path) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "script.py").write_text(INNER)
+    (tmp_path / "tools" / "__init__.py").write_text("")
+    (tmp_path / "tools" / "numbers.py").write_text(
+        "from .factors import TWO\n\ndef double(x):\n    return TWO * x\n"
+    )
+    factors = tmp_path / "tools" / "factors.py"
+    factors.write_text("TWO = 2\n")
+    assert run(tmp_path, "script.py")[0] == ["8 {} True"]
+    factors.write_text("# a comment\nTWO = 2\n")
+    assert run(tmp_path, "script.py")[0] == ["8 {'disk': 1} True"]
+    factors.write_text("TWO = 3\n")
+    assert run(tmp_path, "script.py")[0] == ["12 {} True"]
+
+
 SPAWNED = """
 import multiprocessing as mp, sys
 import s3kv_flow as s3kv

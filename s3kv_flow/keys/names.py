@@ -1,0 +1,128 @@
+"""The names that a piece of code reads: globals, attributes of modules, imports inside of it."""
+
+from __future__ import annotations
+
+import ast
+import collections
+import dataclasses
+import dis
+import types
+from typing import Any, Final
+
+from s3kv_flow.keys import source
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Names:
+    """What a function reads, by how it reads it."""
+
+    globals: tuple[str, ...]
+    chains: dict[str, tuple[tuple[str, ...], ...]]
+    bare: frozenset[str]
+    written: frozenset[str]
+    imports: tuple[tuple[int, str], ...]
+
+    def imports_in(self, namespace: dict[str, Any]) -> list[str]:
+        """Give the user modules that are imported inside of the function."""
+        found = set()
+        for level, name in self.imports:
+            module = absolute(level, name, namespace.get("__package__") or "")
+            if module and source.module_tree(module)[0] is not None:
+                found.add(module)
+        return sorted(found)
+
+
+def absolute(level: int, name: str, package: str) -> str:
+    """Give the full name of a module that was imported by a relative one."""
+    if not level:
+        return name
+    parts = package.split(".")
+    base = ".".join(parts[: len(parts) - level + 1])
+    return f"{base}.{name}" if name else base
+
+
+_names: dict[int, tuple[types.CodeType, Names]] = {}
+
+
+def names_of(code: types.CodeType, node: ast.AST | None) -> Names:
+    """Give what a piece of code reads; collected once."""
+    known = _names.get(id(code))
+    if known is None or known[0] is not code:
+        known = _names[id(code)] = code, _collect_names(code, node)
+    return known[1]
+
+
+def _collect_names(code: types.CodeType, node: ast.AST | None) -> Names:
+    read: set[str] = set()
+    pending = [code]
+    while pending:
+        one = pending.pop()
+        for instruction in dis.get_instructions(one):
+            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                read.add(instruction.argval)
+        pending.extend(each for each in one.co_consts if isinstance(each, types.CodeType))
+    chains: dict[str, set[tuple[str, ...]]] = {}
+    imports: set[tuple[int, str]] = set()
+    under_attribute: set[int] = set()
+    bare: set[str] = set()
+    for part in ast.walk(node) if node is not None else ():
+        if isinstance(part, ast.Attribute):
+            chain, value = [part.attr], part.value
+            while isinstance(value, ast.Attribute):
+                chain.append(value.attr)
+                value = value.value
+            if isinstance(value, ast.Name):
+                chains.setdefault(value.id, set()).add(tuple(reversed(chain)))
+                under_attribute.add(id(value))
+        elif isinstance(part, ast.ImportFrom):
+            imports.update((part.level, dotted(part.module, alias.name)) for alias in part.names)
+            imports.add((part.level, part.module or ""))
+        elif isinstance(part, ast.Import):
+            imports.update((0, alias.name) for alias in part.names)
+    for part in ast.walk(node) if node is not None else ():
+        if isinstance(part, ast.Name) and id(part) not in under_attribute:
+            bare.add(part.id)
+    return Names(
+        tuple(sorted(read)),
+        {name: tuple(sorted(found)) for name, found in chains.items()},
+        frozenset(bare),
+        _only_written(node) if node is not None else frozenset(),
+        tuple(sorted(imports)),
+    )
+
+
+#: Methods that change a container and tell nothing of it, as statements of their own.
+_WRITES: Final = frozenset({"add", "append", "appendleft", "clear", "extend", "insert", "update"})
+#: Where such a method, or an assignment to an item, is what it looks like.
+WRITABLE: Final = frozenset(
+    {list, set, dict, collections.deque, collections.Counter, collections.defaultdict, int, float}
+)
+
+
+def _only_written(node: ast.AST) -> frozenset[str]:
+    """Give the names that a function writes to and never reads, such as a log of its calls.
+
+    What lies under them cannot change what the function gives, so it does not count.
+    """
+    written: set[int] = set()
+    for part in ast.walk(node):
+        target: ast.AST | None = None
+        if isinstance(part, ast.Expr) and isinstance(part.value, ast.Call):
+            called = part.value.func
+            if isinstance(called, ast.Attribute) and called.attr in _WRITES:
+                target = called.value
+        elif isinstance(part, ast.AugAssign):
+            target = part.target.value if isinstance(part.target, ast.Subscript) else part.target
+        elif isinstance(part, ast.Assign) and len(part.targets) == 1:
+            place = part.targets[0]
+            target = place.value if isinstance(place, ast.Subscript) else None
+        if isinstance(target, ast.Name):
+            written.add(id(target))
+    names = [part for part in ast.walk(node) if isinstance(part, ast.Name)]
+    read = {part.id for part in names if id(part) not in written}
+    return frozenset({part.id for part in names if id(part) in written} - read)
+
+
+def dotted(module: str | None, name: str) -> str:
+    """Give the full name of what is imported from a module."""
+    return f"{module}.{name}" if module else name

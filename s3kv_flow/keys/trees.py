@@ -1,0 +1,137 @@
+"""Code as a token: from its syntax tree where one is trusted, else from its bytecode."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import types
+from typing import Any, Final
+
+from s3kv_flow.keys import source
+from s3kv_flow.keys.names import absolute, dotted
+from s3kv_flow.keys.token import Encoder
+
+_SKIPPED: Final = frozenset(
+    [
+        "ctx",
+        "type_comment",
+        "kind",
+        "lineno",
+        "col_offset",
+        "end_lineno",
+        "end_col_offset",
+        "decorator_list",
+        "returns",
+        "annotation",
+        "type_params",
+        "type_ignores",
+    ]
+)
+_trees: dict[tuple[int, str], tuple[ast.AST, bytes]] = {}
+
+
+def tree_token(node: ast.AST, encoder: Encoder) -> bytes:
+    """Give the token of a syntax tree."""
+    known = _trees.get((id(node), encoder.digest.name))
+    if known is None:
+        names = {
+            getattr(part, "attr", None) or getattr(part, "id", None) for part in ast.walk(node)
+        }
+        keep_docstrings = bool(names & {"__doc__", "getdoc"})
+        body: list[bytes] = []
+        _write(node, keep_docstrings, encoder, body, root=True)
+        known = _trees[id(node), encoder.digest.name] = node, encoder.node(b"tree", *body)
+    return known[1]
+
+
+def _write(
+    node: Any, keep_docstrings: bool, encoder: Encoder, out: list[bytes], *, root: bool = False
+) -> None:
+    """Write a tree without what does not change what it does; the same for Python 3.10 to 3.13."""
+    if isinstance(node, ast.AST):
+        in_function = not isinstance(node, (ast.ClassDef, ast.Module))
+        out.append(b"(" + type(node).__name__.encode())
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if name in _SKIPPED and not (name == "decorator_list" and not root):
+                continue
+            if root and name == "name" and in_function:
+                continue  # the key's path has the name, or whatever the user put in its place
+            if value == [] or (value is None and not isinstance(node, ast.Constant)):
+                continue
+            if isinstance(node, ast.arguments) and name in ("defaults", "kw_defaults") and root:
+                value = len(getattr(node, name))  # counted by value, where the function is
+            if name == "body" and isinstance(value, list) and not keep_docstrings:
+                value = _without_docstring(node, value)
+            out.append(name.encode() + b"=")
+            if isinstance(node, ast.Constant) and name == "value":
+                out.append(encoder.token(value))
+            else:
+                _write(value, keep_docstrings, encoder, out, root=root and name == "args")
+        out.append(b")")
+    elif isinstance(node, list):
+        out.append(b"[%d" % len(node))
+        for one in node:
+            _write(one, keep_docstrings, encoder, out)
+    else:
+        out.append(encoder.token(node))
+
+
+def _without_docstring(node: ast.AST, body: list[Any]) -> list[Any]:
+    if (
+        isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module))
+        and body
+        and isinstance(body[0], ast.Expr)
+        and isinstance(body[0].value, ast.Constant)
+        and isinstance(body[0].value.value, str)
+    ):
+        return body[1:]
+    return body
+
+
+def bytecode_token(code: types.CodeType, encoder: Encoder) -> bytes:
+    """Without a trusted text: the code as compiled, which differs between versions of Python."""
+    constants = [
+        bytecode_token(one, encoder) if isinstance(one, types.CodeType) else encoder.token(one)
+        for one in code.co_consts
+    ]
+    shape = [code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags]
+    return encoder.node(
+        b"bytecode",
+        *map(
+            encoder.token,
+            (
+                tuple(sys.version_info[:2]),
+                code.co_code,
+                code.co_names,
+                code.co_varnames,
+                code.co_freevars,
+                code.co_cellvars,
+                shape,
+                getattr(code, "co_exceptiontable", b""),
+            ),
+        ),
+        *constants,
+    )
+
+
+def module_sources(name: str, encoder: Encoder) -> tuple[Any, ...]:
+    """Give the texts of a user module and of all user modules it imports, loaded or not."""
+    found: dict[str, bytes] = {}
+    pending = [name]
+    while pending:
+        one = pending.pop()
+        if one in found:
+            continue
+        tree, package = source.module_tree(one)
+        if tree is None:
+            continue
+        found[one] = tree_token(tree, encoder)
+        for part in ast.walk(tree):
+            if isinstance(part, ast.Import):
+                pending.extend(alias.name for alias in part.names)
+            elif isinstance(part, ast.ImportFrom):
+                base = absolute(part.level, part.module or "", package or "")
+                pending.append(base)
+                pending.extend(dotted(base, alias.name) for alias in part.names)
+    return tuple(sorted(found.items()))
