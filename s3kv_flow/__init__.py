@@ -6,7 +6,7 @@
 from s3kv_flow._decorator import CachedCoroutineFunction, CachedFunction
 from s3kv_flow._events import CacheInfo
 from s3kv_flow._kv import S3KV
-from s3kv_flow._model import Cleared, Entry
+from s3kv_flow._model import Cleared, Deleted, Entry, Lock
 from s3kv_flow._policy import Policy
 from s3kv_flow._runtime import cached, configure, default_store
 from s3kv_flow.codecs.base import Codec, Encoded
@@ -22,6 +22,7 @@ from s3kv_flow.errors import (
     KeyLockedError,
     KeyNotFoundError,
     LockingUnavailableError,
+    MergeError,
     MissError,
     S3KVError,
     SealError,
@@ -58,6 +59,7 @@ __all__ = [
     "Codec",
     "ConfigurationError",
     "ConflictError",
+    "Deleted",
     "Encoded",
     "EncodingError",
     "Entry",
@@ -66,7 +68,9 @@ __all__ = [
     "KeyLockedError",
     "KeyNotFoundError",
     "Keyring",
+    "Lock",
     "LockingUnavailableError",
+    "MergeError",
     "MissError",
     "Policy",
     "S3KVError",

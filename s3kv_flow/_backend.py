@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final
 
 import xxhash
@@ -12,13 +14,14 @@ from s3kv_flow._clock import Clock, SystemClock
 from s3kv_flow._config import Settings
 from s3kv_flow._layout import Layout
 from s3kv_flow._lease import Flight
-from s3kv_flow._model import Blob, ETag, ObjectMeta, Opened
+from s3kv_flow._model import Blob, Deleted, ETag, ObjectMeta, Opened
 from s3kv_flow._pack import Pack, Packed
 from s3kv_flow._process import reset_after_fork
+from s3kv_flow._writes import Writes
 from s3kv_flow.errors import StoreUnavailableError
 from s3kv_flow.stores.connection import Connection
 from s3kv_flow.stores.probe import Capabilities, probe
-from s3kv_flow.stores.protocols import ObjectStore
+from s3kv_flow.stores.protocols import Bucket
 from s3kv_flow.stores.s3 import S3Store
 from s3kv_flow.tiers.base import Tier
 from s3kv_flow.tiers.chain import Chain
@@ -26,6 +29,8 @@ from s3kv_flow.tiers.disk import DiskTier
 from s3kv_flow.tiers.memory import MemoryTier
 
 LOCAL_ONLY: Final = "local"
+#: How many objects are deleted before their local copies are dropped: memory stays flat.
+DELETE_SLICE: Final = 10_000
 _capabilities: dict[tuple[str, str], Capabilities] = {}
 
 
@@ -43,7 +48,7 @@ class Backend:
     """
 
     def __init__(
-        self, settings: Settings, *, objects: ObjectStore | None = None, clock: Clock | None = None
+        self, settings: Settings, *, objects: Bucket | None = None, clock: Clock | None = None
     ) -> None:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
@@ -62,6 +67,7 @@ class Backend:
                 )
             )
         self._objects = objects
+        self._writes: Writes | None = None
         # Entries are bound to bucket and root, not to the endpoint: one bucket has many endpoints.
         self.pack = Pack(
             f"{settings.bucket or LOCAL_ONLY}/{settings.root}",
@@ -91,7 +97,7 @@ class Backend:
         return self._objects is None
 
     @property
-    def objects(self) -> ObjectStore:
+    def objects(self) -> Bucket:
         """The object store.
 
         Raises
@@ -106,6 +112,35 @@ class Backend:
                 "with `s3kv local start`.",
             )
         return self._objects
+
+    @property
+    def writes(self) -> Writes:
+        """All writes go through it.
+
+        Raises
+        ------
+        StoreUnavailableError
+            The store is local only.
+        """
+        if self._writes is None:
+            self._writes = Writes(
+                self.objects, self.layout, self.pack, self.capabilities, self.clock
+            )
+        return self._writes
+
+    def delete_many(
+        self, names: Iterable[str], progress: Callable[[Deleted], object] | None = None
+    ) -> Deleted:
+        """Delete objects everywhere; locked ones stay, and are named in the result."""
+        rest, done = iter(names), Deleted(0)
+        while some := list(islice(rest, DELETE_SLICE)):
+            for deleted in self.writes.delete_many(some):
+                done += deleted
+                if progress is not None:
+                    progress(done)
+            for name in some:
+                self.chain.drop(name)
+        return done
 
     def capabilities(self) -> Capabilities:
         """Tell what the bucket's server can do; asked once a bucket and process."""

@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
@@ -53,7 +53,6 @@ from s3kv_flow.errors import (
 from s3kv_flow.keys.call import BindingError, CallKey
 from s3kv_flow.keys.code import Identity
 from s3kv_flow.keys.source import module_name
-from s3kv_flow.stores.cas import cas_put
 from s3kv_flow.tiers.chain import Found, UnreadableError
 
 logger = logging.getLogger("s3kv_flow")
@@ -399,7 +398,7 @@ class FunctionCache:
         tags: Mapping[str, str],
     ) -> ETag | None:
         parts = backend.pack.seal(packed)
-        etag = cas_put(backend.objects, call.object_name, parts, expect=expect, tags=tags)
+        etag = backend.writes.put(call.key, call.object_name, parts, expect=expect, tags=tags)
         if etag is not None:
             self.counters.stored(sum(memoryview(part).nbytes for part in parts))
         return etag
@@ -449,7 +448,7 @@ class FunctionCache:
         """Forget one entry, everywhere."""
         backend = self._backend()
         if not backend.local_only:
-            backend.objects.delete([call.object_name])
+            backend.writes.delete(call.key, call.object_name)
         backend.chain.drop(call.object_name)
 
     def clear(self) -> Cleared:
@@ -458,14 +457,19 @@ class FunctionCache:
         prefix = backend.layout.entries(self.name)
         if backend.local_only:
             return backend.chain.clear(prefix)
-        cleared = Cleared(0, 0)
-        names = []
-        for found in backend.objects.list(prefix):
-            names.append(found.name)
-            cleared += Cleared(1, found.size_bytes)
-        backend.objects.delete(names)
+        size = 0
+
+        def names() -> Iterator[str]:
+            nonlocal size
+            for found in backend.objects.list(prefix):
+                size += found.size_bytes
+                yield found.name
+
+        deleted = backend.delete_many(names())
         backend.chain.clear(prefix)
-        return cleared
+        if deleted.locked:
+            self._say("locked", f"{len(deleted.locked)} locked entries were kept")
+        return Cleared(deleted.count, size)
 
     # Beside the point
 

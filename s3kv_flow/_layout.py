@@ -4,7 +4,8 @@
 
     <root>/<key>.json                          a KV key
     <root>/cache/<name>/<h2>/<digest>.s3kv     a memoized result; h2 = the digest's first byte
-    <root>/index/<tag>=<value>/<key>           a tag marker
+    <root>/index/<tag>=<value>/<name>          a tag marker; name = what follows the root in
+                                               the object's name, or its digest if that is too long
     <root>/lease/<h2>/<digest>                 a lease, or a scratch object of the probe
 """
 
@@ -28,9 +29,16 @@ RESERVED: Final = ("cache", "index", "lease")
 DOCUMENT_SUFFIX: Final = ".json"
 ENTRY_SUFFIX: Final = ".s3kv"
 
+#: Before a digest that takes the place of a name that is too long.
+HASHED: Final = "~"
+
+_ENTRY_KEY: Final = re.compile(r"cache/[^/]+(/[^/]+)*/([0-9a-f]{2})/\2[0-9a-f]+\Z")
+
 # Control characters and the backslash break listings or gets on some server; a percent sign is
 # escaped only where it would otherwise read as an escape, so that old names stay as they are.
 _STUMBLES = re.compile(r"[\x00-\x1f\x7f\\]|%(?=[0-9A-Fa-f]{2})")
+_TAG_STUMBLES = re.compile(r"[\x00-\x1f\x7f\\%/=]")
+_VALUE_STUMBLES = re.compile(r"[\x00-\x1f\x7f\\%/]")
 _MEMO_STUMBLES = re.compile(r"[^A-Za-z0-9._\-/]")
 
 
@@ -145,6 +153,30 @@ class Layout:
         name = f"{self.root}/{_encode(check_key(key), _STUMBLES)}{DOCUMENT_SUFFIX}"
         return _check_name(name, key)
 
+    def object(self, key: str) -> str:
+        """Give the object name of a KV key or of a memoized result's.
+
+        Raises
+        ------
+        InvalidKeyError
+            It is neither.
+        """
+        if isinstance(key, str) and _ENTRY_KEY.match(key):
+            return self.entry(key)
+        return self.document(key)
+
+    def key(self, name: str) -> str | None:
+        """Give the key, of either kind, that an object name stands for; None for other objects."""
+        return self.entry_key_of(name) or self.key_of(name)
+
+    def without_root(self, prefix: str) -> str:
+        """Give a prefix of keys that may have been written with the root, as older code does."""
+        return prefix.removeprefix(self.root + "/")
+
+    def bare(self, key: str) -> str:
+        """Give the key that may have been written as its full object name."""
+        return (isinstance(key, str) and self.key(key)) or key
+
     def documents(self, prefix: str = "") -> str:
         """Give the object-name prefix for keys that begin with ``prefix``."""
         return f"{self.root}/{_encode(prefix, _STUMBLES)}"
@@ -172,9 +204,52 @@ class Layout:
             return None
         return name[len(self.root) + 1 : -len(ENTRY_SUFFIX)]
 
+    def marker(self, name: str, tag: str, value: str) -> str:
+        """Give the name of the marker that says that an object has a tag.
+
+        Names and tags too long for an object's name are hashed; the marker's body has them whole.
+
+        Examples
+        --------
+        >>> Layout("s3kv").marker("s3kv/config/prod.json", "team", "ml/ops")
+        's3kv/index/team=ml%2Fops/config/prod.json'
+        """
+        folder, rest = self.markers(tag, value), name[len(self.root) + 1 :]
+        if len(folder.encode()) + len(rest.encode()) > MAX_NAME_BYTES:
+            rest = HASHED + digest(rest)
+        return folder + rest
+
+    def markers(self, tag: str, value: str) -> str:
+        """Give the object-name prefix of the markers of one tag with one value."""
+        segment = f"{_encode(tag, _TAG_STUMBLES)}={_encode(value, _VALUE_STUMBLES)}"
+        if len(segment.encode()) > MAX_SEGMENT_BYTES:
+            segment = HASHED + digest(f"{tag}={value}")
+        return f"{self.root}/index/{segment}/"
+
+    def all_markers(self) -> str:
+        """Give the object-name prefix of all markers."""
+        return f"{self.root}/index/"
+
+    def marked(self, marker: str) -> tuple[str, str, str] | None:
+        """Give the object name, the tag and its value of a marker; None if its name is hashed."""
+        segment, _, rest = marker[len(self.all_markers()) :].partition("/")
+        tag, _, value = segment.partition("=")
+        if (segment.startswith(HASHED) and not value) or (
+            rest.startswith(HASHED) and "." not in rest
+        ):
+            return None
+        return f"{self.root}/{rest}", unquote(tag), unquote(value)
+
     def scratch(self, name: str) -> str:
         """Give the name of an object that only the probe uses."""
         return f"{self.root}/lease/probe/{name}"
+
+
+def digest(text: str) -> str:
+    """Give a name of fixed length for a text that is too long for one."""
+    import xxhash
+
+    return str(xxhash.xxh3_128_hexdigest(text.encode()))
 
 
 def cache_name(name: str) -> str:
@@ -189,10 +264,7 @@ def cache_name(name: str) -> str:
     encoded = _encode(name, _MEMO_STUMBLES)
     if max(len(part) for part in encoded.split("/")) <= 200 and len(encoded) <= 600:
         return encoded
-    import xxhash
-
-    tail = xxhash.xxh3_128_hexdigest(encoded.encode())
-    return f"{encoded[:150].replace('/', '.').rstrip('%')}~{tail}"
+    return f"{encoded[:150].replace('/', '.').rstrip('%')}{HASHED}{digest(encoded)}"
 
 
 def entry_key(name: str, digest: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, Generic, NewType, TypeVar, Union
+from typing import Any, Final, Generic, Literal, NewType, TypeVar, Union
 
 from s3kv_flow.errors import SealError
 
@@ -24,6 +24,10 @@ Buffer = Union[bytes, bytearray, memoryview, mmap.mmap]
 Body = Sequence[Buffer]
 
 Tags = Mapping[str, str]
+
+
+#: Who may end a retention: those with a right of their own, or nobody.
+Mode = Literal["GOVERNANCE", "COMPLIANCE"]
 
 
 class Expect(Enum):
@@ -62,6 +66,8 @@ class ObjectMeta:
     etag: ETag
     modified: datetime
     metadata: Mapping[str, str] = field(default_factory=dict)
+    version: str | None = None
+    """The bucket keeps versions, and this is the one; None where it keeps none, or did not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +76,67 @@ class StoredObject:
 
     meta: ObjectMeta
     body: memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """The tags of one object, and which version of it has them."""
+
+    tags: Mapping[str, str]
+    version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """What protects a key.
+
+    Attributes
+    ----------
+    mode : {"GOVERNANCE", "COMPLIANCE"} or None
+        The mode of its retention; None where there is none.
+    retain_until : datetime or None
+        When the retention ends (UTC).
+    legal_hold : bool
+        Whether it is held.
+
+    Examples
+    --------
+    >>> bool(Lock()), bool(Lock(legal_hold=True))
+    (False, True)
+    """
+
+    mode: Mode | None = None
+    retain_until: datetime | None = None
+    legal_hold: bool = False
+
+    def __bool__(self) -> bool:
+        return self.mode is not None or self.legal_hold
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """An object, its lock, and the server's time: no other clock says whether a lock holds."""
+
+    meta: ObjectMeta
+    lock: Lock
+    now: datetime
+
+    @property
+    def holding(self) -> Lock:
+        """The lock as it holds now: a retention that has ended is none."""
+        if self.lock.retain_until is not None and self.lock.retain_until > self.now:
+            return self.lock
+        return Lock(legal_hold=self.lock.legal_hold)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of an object, or a delete marker."""
+
+    name: str
+    version: str
+    is_latest: bool
+    is_delete_marker: bool
 
 
 @dataclass(slots=True)
@@ -196,6 +263,30 @@ class Outcome(Enum):
 
     LOOK_AGAIN = "look again"
     COMPUTE_YOURSELF = "compute yourself"
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """What a deletion of many keys did.
+
+    Attributes
+    ----------
+    count : int
+        How many keys it deleted.
+    locked : tuple of str
+        The keys it kept, because retention or a legal hold protects them.
+
+    Examples
+    --------
+    >>> Deleted(2, ("report",)) + Deleted(1)
+    Deleted(count=3, locked=('report',))
+    """
+
+    count: int
+    locked: tuple[str, ...] = ()
+
+    def __add__(self, other: Deleted) -> Deleted:
+        return Deleted(self.count + other.count, self.locked + other.locked)
 
 
 @dataclass(frozen=True, slots=True)

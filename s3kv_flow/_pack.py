@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -167,6 +168,30 @@ class Pack:
             if name not in ("seal", "~checksum", "compression", "size")
         }
         return Packed(self.codecs.named(header["codec"]), header, [opened.payload])
+
+    def renewed(self, key: str, data: memoryview) -> list[Any]:
+        """Give an entry's bytes anew, with the same value and other bytes.
+
+        Raises
+        ------
+        SealError
+            It cannot be opened here.
+        """
+        packed = self.repacked(self.open(key, data))
+        packed.header["write"] = os.urandom(16).hex()
+        return self.seal(packed)
+
+    def moved(self, source: str, target: str, data: memoryview) -> list[Any]:
+        """Give an entry's bytes as they are to lie under another key.
+
+        Raises
+        ------
+        SealError
+            It cannot be opened here.
+        """
+        packed = self.repacked(self.open(source, data))
+        packed.header["bind"] = self.bind(target)
+        return self.seal(packed)
 
     def document(self, data: memoryview) -> Opened:
         """Give a plain JSON document as if it were an entry."""

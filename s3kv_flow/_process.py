@@ -20,12 +20,17 @@ from typing import Any, Final
 #: A fork does not wait longer than this: a slow disk must not stop a program.
 FORK_WAIT_SECONDS: Final = 10
 
-_resets: list[weakref.WeakMethod[Callable[[], Any]]] = []
+# A dict for its order and its quick removal: stores and caches come and go.
+_resets: dict[weakref.WeakMethod[Callable[[], Any]], None] = {}
 
 
 def reset_after_fork(reset: Callable[[], Any]) -> None:
     """Call the bound method ``reset`` in every forked child, as long as its object lives."""
-    _resets.append(weakref.WeakMethod(reset, _resets.remove))
+    _resets[weakref.WeakMethod(reset, _forget)] = None
+
+
+def _forget(reference: weakref.WeakMethod[Callable[[], Any]]) -> None:
+    _resets.pop(reference, None)
 
 
 class _Gate:

@@ -9,6 +9,7 @@
     │   ├── InvalidTagError           (ValueError)  S3 would refuse the tag
     │   ├── UnhashableArgumentError   (TypeError)   an argument has no key
     │   ├── EncodingError             (TypeError)   the codec cannot give the value back as it was
+    │   ├── MergeError                (TypeError)   a value to merge is no dict
     │   └── UnsafeCodecError          (TypeError)   the value needs pickle, and pickle is not allowed
     ├── expected outcomes
     │   ├── KeyNotFoundError          (KeyError)    the key is not in the store
@@ -41,6 +42,7 @@ __all__ = [
     "KeyLockedError",
     "KeyNotFoundError",
     "LockingUnavailableError",
+    "MergeError",
     "MissError",
     "S3KVError",
     "SealError",
@@ -153,6 +155,12 @@ class UnsafeCodecError(S3KVError, TypeError):
     """The value can only be stored as a pickle, and nothing here vouches for pickles."""
 
     code = "unsafe-codec"
+
+
+class MergeError(S3KVError, TypeError):
+    """A value that was to be merged is no dict."""
+
+    code = "merge"
 
 
 class KeyNotFoundError(S3KVError, KeyError):

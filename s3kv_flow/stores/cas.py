@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from s3kv_flow._model import ANY, Body, ETag, Precondition, Tags
+from s3kv_flow._model import ANY, Body, ETag, Lock, Precondition, Tags
 from s3kv_flow.errors import StoreUnavailableError
 from s3kv_flow.stores.failures import CONFLICT
 from s3kv_flow.stores.protocols import Head, PreconditionFailedError, Put
@@ -29,11 +29,13 @@ def cas_put(
     expect: Precondition,
     tags: Tags | None = None,
     metadata: Mapping[str, str] | None = None,
+    lock: Lock | None = None,
 ) -> ETag | None:
     """Write ``name`` only if it holds what ``expect`` says; None if another write came first.
 
     A write whose answer was lost is looked up by its write id, so that it is never taken for
-    somebody else's. With `ANY` the same holds, and nobody can come first.
+    somebody else's. With `ANY` the same holds, and nobody can come first. ``lock`` needs a store
+    that can write locked versions.
 
     Raises
     ------
@@ -42,9 +44,10 @@ def cas_put(
     """
     write_id = os.urandom(16).hex()
     ours = {**(metadata or {}), WRITE_ID: write_id}
+    locked: dict[str, Any] = {"lock": lock} if lock else {}
     for attempt in range(CONFLICT_RETRIES + 1):
         try:
-            return store.put(name, body, expect=expect, metadata=ours, tags=tags)
+            return store.put(name, body, expect=expect, metadata=ours, tags=tags, **locked)
         except PreconditionFailedError:
             return _won(store, name, write_id)
         except StoreUnavailableError as error:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import threading
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from hashlib import md5
 from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote
@@ -14,14 +19,18 @@ from s3kv_flow._model import (
     NOT_MODIFIED,
     Body,
     ETag,
+    Lock,
     NotModified,
     ObjectMeta,
     Precondition,
+    Protection,
     StoredObject,
+    Tagged,
     Tags,
+    Version,
 )
 from s3kv_flow._process import reset_after_fork
-from s3kv_flow.errors import S3KVError
+from s3kv_flow.errors import AccessDeniedError, S3KVError, StoreUnavailableError
 from s3kv_flow.stores.connection import (
     CONNECT_TIMEOUT_SECONDS,
     READ_TIMEOUT_SECONDS,
@@ -30,6 +39,13 @@ from s3kv_flow.stores.connection import (
 from s3kv_flow.stores.failures import failure, raise_from_boto3
 
 DELETE_BATCH: Final = 1000
+#: How servers say that a bucket has no Object Lock, or that they know no such thing.
+_NO_SUCH_FEATURE: Final = {
+    "InvalidRequest",
+    "MethodNotAllowed",
+    "NotImplemented",
+    "ObjectLockConfigurationNotFoundError",
+}
 
 
 class Boto3Objects:
@@ -84,17 +100,29 @@ class Boto3Objects:
         try:
             return getattr(client, verb)(Bucket=self._connection.bucket, **parameters)
         except Exception as error:
-            if _status(error) in (304, 404) and not _no_bucket(error):
+            if _status(error) in (304, 404) and _code(error) != "NoSuchBucket":
                 raise _ExpectedError(_status(error)) from error
             self._raise(error, name)
 
     def get(self, name: str, *, unless: ETag | None = None) -> StoredObject | NotModified | None:
         condition: dict[str, Any] = {} if unless is None else {"IfNoneMatch": f'"{unless}"'}
         try:
-            answer = self._call("get_object", name, Key=name, **condition)
-            body = answer["Body"].read()
+            return self._read(name, condition)
         except _ExpectedError as expected:
             return NOT_MODIFIED if expected.status == 304 else None
+
+    def get_version(self, name: str, version: str) -> StoredObject | None:
+        try:
+            return self._read(name, _version(version))
+        except _ExpectedError:
+            return None
+
+    def _read(self, name: str, options: Mapping[str, Any]) -> StoredObject:
+        try:
+            answer = self._call("get_object", name, Key=name, **options)
+            body = answer["Body"].read()
+        except _ExpectedError:
+            raise
         except S3KVError:
             raise
         except Exception as error:  # the body broke off
@@ -117,6 +145,7 @@ class Boto3Objects:
         expect: Precondition = ANY,
         metadata: Mapping[str, str] | None = None,
         tags: Tags | None = None,
+        lock: Lock | None = None,
     ) -> ETag:
         options: dict[str, Any] = {}
         if expect is ABSENT:
@@ -128,6 +157,8 @@ class Boto3Objects:
         if metadata:
             options["Metadata"] = dict(metadata)
         data = body[0] if len(body) == 1 and isinstance(body[0], bytes) else b"".join(body)
+        if lock:
+            options |= _lock_headers(lock, data)
         try:
             answer = self._call("put_object", name, retries=False, Key=name, Body=data, **options)
         except _ExpectedError as expected:
@@ -137,7 +168,7 @@ class Boto3Objects:
             raise failure(
                 code, "", bucket=connection.bucket, endpoint=connection.endpoint, name=name
             ) from expected
-        return ETag(answer["ETag"].strip('"'))
+        return _etag(answer)
 
     def delete(self, names: Iterable[str]) -> int:
         count, rest = 0, iter(names)
@@ -173,12 +204,127 @@ class Boto3Objects:
                 yield ObjectMeta(
                     found["Key"],
                     found["Size"],
-                    ETag(found["ETag"].strip('"')),
+                    _etag(found),
                     found["LastModified"],
                 )
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def delete_if(self, name: str, etag: ETag) -> None:
+        with suppress(_ExpectedError):
+            self._call("delete_object", name, Key=name, IfMatch=etag)
+
+    def tags(self, name: str, *, version: str | None = None) -> Tagged | None:
+        try:
+            answer = self._call("get_object_tagging", name, Key=name, **_version(version))
+        except _ExpectedError:
+            return None
+        # An object that was written in parts on some servers has no set at all.
+        found = {tag["Key"]: tag["Value"] for tag in answer.get("TagSet", ())}
+        return Tagged(found, answer.get("VersionId"))
+
+    def tag(self, name: str, tags: Tags, *, version: str | None = None) -> bool:
+        wanted = {"TagSet": [{"Key": key, "Value": value} for key, value in tags.items()]}
+        try:
+            self._call("put_object_tagging", name, Key=name, Tagging=wanted, **_version(version))
+        except _ExpectedError:
+            return False
+        return True
+
+    def object_lock(self) -> bool:
+        try:
+            answer = self._call("get_object_lock_configuration", None)
+        except _ExpectedError:
+            return False
+        except StoreUnavailableError as error:
+            if _code(error.__cause__) in _NO_SUCH_FEATURE:
+                return False
+            raise
+        enabled = answer.get("ObjectLockConfiguration", {}).get("ObjectLockEnabled")
+        return bool(enabled == "Enabled")
+
+    def may_read_locks(self, name: str) -> bool:
+        for verb in ("get_object_retention", "get_object_legal_hold"):
+            try:
+                self._call(verb, name, Key=name)
+            except AccessDeniedError:
+                return False
+            except _ExpectedError:  # it has none
+                continue
+            except StoreUnavailableError as error:
+                # How a server says "none" differs from one to the next; only a 403 matters.
+                if not _status(error.__cause__):
+                    raise
+        return True
+
+    def protection(self, name: str, *, version: str | None = None) -> Protection | None:
+        try:
+            answer = self._call("head_object", name, Key=name, **_version(version))
+        except _ExpectedError:
+            self._bucket_exists()
+            return None
+        except StoreUnavailableError as error:
+            if _status(error.__cause__) == 405:  # a delete marker
+                return None
+            raise
+        lock = Lock(
+            answer.get("ObjectLockMode"),
+            answer.get("ObjectLockRetainUntilDate"),
+            answer.get("ObjectLockLegalHoldStatus") == "ON",
+        )
+        return Protection(_meta(name, answer, answer["ContentLength"]), lock, _date(answer))
+
+    def retain(self, name: str, lock: Lock, *, version: str | None, bypass: bool = False) -> None:
+        wanted = {"Mode": lock.mode, "RetainUntilDate": lock.retain_until}
+        options = _version(version)
+        if bypass:
+            options["BypassGovernanceRetention"] = True
+        self._control("put_object_retention", name, Retention=wanted, **options)
+
+    def hold(self, name: str, on: bool, *, version: str | None) -> None:
+        wanted = {"Status": "ON" if on else "OFF"}
+        self._control("put_object_legal_hold", name, LegalHold=wanted, **_version(version))
+
+    def _control(self, verb: str, name: str, **parameters: Any) -> None:
+        try:
+            self._call(verb, name, Key=name, **parameters)
+        except _ExpectedError as expected:
+            connection = self._connection
+            raise failure(
+                str(expected.status),
+                "the object is gone",
+                bucket=connection.bucket,
+                endpoint=connection.endpoint,
+                name=name,
+            ) from expected
+
+    def versions(self, prefix: str) -> Iterator[Version]:
+        markers: dict[str, Any] = {}
+        while True:
+            page = self._call("list_object_versions", prefix, Prefix=prefix, **markers)
+            yield from _in_order(page)
+            if not page.get("IsTruncated"):
+                return
+            markers = {"KeyMarker": page["NextKeyMarker"]}
+            if page.get("NextVersionIdMarker"):
+                markers["VersionIdMarker"] = page["NextVersionIdMarker"]
+
+    def server_time(self) -> datetime:
+        """Give the server's clock, to the second; the bucket is asked."""
+        return _date(self._call("list_objects_v2", None, MaxKeys=1))
+
+    def bucket_property(self, verb: str) -> dict[str, Any] | None:
+        """Give what boto3's ``verb`` tells of the bucket; None where it is not set or not known."""
+        try:
+            answer: dict[str, Any] = self._call(verb, None)
+        except _ExpectedError:
+            return None
+        except StoreUnavailableError as error:
+            if _code(error.__cause__) in _NO_SUCH_FEATURE:
+                return None
+            raise
+        return answer
 
     def create_bucket(self, *, object_lock: bool = False) -> bool:
         """Make the bucket; False where it was there already and ours."""
@@ -224,22 +370,61 @@ def tagging(tags: Tags) -> str:
     return "&".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in tags.items())
 
 
-def _status(error: Exception) -> int:
+def _status(error: BaseException | None) -> int:
     answer: dict[str, Any] = getattr(error, "response", None) or {}
     status = answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return int(status)
 
 
-def _no_bucket(error: Exception) -> bool:
+def _code(error: BaseException | None) -> str:
     answer: dict[str, Any] = getattr(error, "response", None) or {}
-    return bool(answer.get("Error", {}).get("Code") == "NoSuchBucket")
+    return str(answer.get("Error", {}).get("Code", ""))
+
+
+def _version(version: str | None) -> dict[str, Any]:
+    return {} if version is None else {"VersionId": version}
+
+
+def _lock_headers(lock: Lock, data: bytes) -> dict[str, Any]:
+    """Give the parameters that lock what is written; AWS wants a checksum of the body with them."""
+    headers: dict[str, Any] = {
+        "ContentMD5": b64encode(md5(data, usedforsecurity=False).digest()).decode()
+    }
+    if lock.mode is not None:
+        headers["ObjectLockMode"] = lock.mode
+        headers["ObjectLockRetainUntilDate"] = lock.retain_until
+    if lock.legal_hold:
+        headers["ObjectLockLegalHoldStatus"] = "ON"
+    return headers
+
+
+def _date(answer: Mapping[str, Any]) -> datetime:
+    """Give the server's time of an answer, to the second (RFC 9110, section 6.6.1)."""
+    return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+
+
+def _in_order(page: Mapping[str, Any]) -> list[Version]:
+    found = [
+        (one["Key"], one["LastModified"], one["IsLatest"], one["VersionId"], marker)
+        for marker, kind in enumerate(("Versions", "DeleteMarkers"))
+        for one in page.get(kind, ())
+    ]
+    found.sort(key=lambda one: (one[0], not one[2], -one[1].timestamp()))
+    return [
+        Version(key, version, latest, bool(marker)) for key, _, latest, version, marker in found
+    ]
+
+
+def _etag(answer: Mapping[str, Any]) -> ETag:
+    return ETag(answer["ETag"].strip('"'))
 
 
 def _meta(name: str, answer: Mapping[str, Any], size: int) -> ObjectMeta:
     return ObjectMeta(
         name=name,
         size_bytes=size,
-        etag=ETag(answer["ETag"].strip('"')),
+        etag=_etag(answer),
         modified=answer["LastModified"],
         metadata=dict(answer.get("Metadata", {})),
+        version=answer.get("VersionId"),
     )

@@ -213,4 +213,5 @@ def _meta(found: Any, attributes: Mapping[Any, str]) -> ObjectMeta:
         etag=_etag(found["e_tag"]),
         modified=found["last_modified"],
         metadata={str(key): value for key, value in attributes.items()},
+        version=found.get("version"),
     )

@@ -7,17 +7,22 @@ Every store raises this library's own errors and no other.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Protocol
 
 from s3kv_flow._model import (
     ANY,
     Body,
     ETag,
+    Lock,
     NotModified,
     ObjectMeta,
     Precondition,
+    Protection,
     StoredObject,
+    Tagged,
     Tags,
+    Version,
 )
 from s3kv_flow.errors import S3KVError
 
@@ -74,3 +79,71 @@ class ObjectStore(Get, Head, Put, Delete, List, Protocol):
 
     def close(self) -> None:
         """Let go of connections. The store may be used again afterwards."""
+
+
+class DeleteIf(Protocol):
+    def delete_if(self, name: str, etag: ETag) -> None:
+        """Delete the object if it is still the one with ``etag``.
+
+        Raises
+        ------
+        PreconditionFailedError
+            It is another one by now; or gone, on some servers.
+        """
+
+
+class Tagging(Protocol):
+    def tags(self, name: str, *, version: str | None = None) -> Tagged | None:
+        """Give the object's tags; None where S3 says it is absent."""
+
+    def tag(self, name: str, tags: Tags, *, version: str | None = None) -> bool:
+        """Put ``tags`` in the place of the object's; False where S3 says it is absent."""
+
+
+class LockedPut(Put, Protocol):
+    def put(
+        self,
+        name: str,
+        body: Body,
+        *,
+        expect: Precondition = ANY,
+        metadata: Mapping[str, str] | None = None,
+        tags: Tags | None = None,
+        lock: Lock | None = None,
+    ) -> ETag:
+        """Write the object whole, and lock the version that this makes."""
+
+
+class Locking(Protocol):
+    def object_lock(self) -> bool:
+        """Whether the bucket has Object Lock."""
+
+    def may_read_locks(self, name: str) -> bool:
+        """Whether the credentials may see the lock of an object that is there.
+
+        Without the right to, a HEAD shows a locked object as if it had no lock.
+        """
+
+    def protection(self, name: str, *, version: str | None = None) -> Protection | None:
+        """Give the object's lock, with the server's time; None where S3 says it is absent."""
+
+    def get_version(self, name: str, version: str) -> StoredObject | None:
+        """Give one version with its body."""
+
+    def retain(self, name: str, lock: Lock, *, version: str | None, bypass: bool = False) -> None:
+        """Set the retention of one version; ``bypass`` may shorten a GOVERNANCE one."""
+
+    def hold(self, name: str, on: bool, *, version: str | None) -> None:
+        """Set or release the legal hold of one version."""
+
+    def versions(self, prefix: str) -> Iterator[Version]:
+        """Give all versions of all objects whose names begin with ``prefix``, newest first each."""
+
+
+class Time(Protocol):
+    def server_time(self) -> datetime:
+        """Give the server's clock (UTC), to the second."""
+
+
+class Bucket(ObjectStore, LockedPut, DeleteIf, Tagging, Locking, Time, Protocol):
+    """All verbs of a bucket, data plane and control plane."""

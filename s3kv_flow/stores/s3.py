@@ -5,17 +5,22 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from typing import Union
 
 from s3kv_flow._model import (
     ANY,
     Body,
     ETag,
+    Lock,
     NotModified,
     ObjectMeta,
     Precondition,
+    Protection,
     StoredObject,
+    Tagged,
     Tags,
+    Version,
 )
 from s3kv_flow._process import reset_after_fork
 from s3kv_flow.stores.connection import Connection
@@ -73,7 +78,12 @@ class S3Store:
         expect: Precondition = ANY,
         metadata: Mapping[str, str] | None = None,
         tags: Tags | None = None,
+        lock: Lock | None = None,
     ) -> ETag:
+        if lock:  # obstore sends no headers but those it knows
+            return self.control.put(
+                name, body, expect=expect, metadata=metadata, tags=tags, lock=lock
+            )
         plain = all(_PLAIN_TAG.match(text) for pair in (tags or {}).items() for text in pair)
         data = self._data if plain else self.control
         return data.put(name, body, expect=expect, metadata=metadata, tags=tags)
@@ -85,6 +95,39 @@ class S3Store:
         # obstore lists whole path segments only: `s3kv/test` would not find `s3kv/test_a.json`.
         data = self._data if not prefix or prefix.endswith("/") else self.control
         return data.list(prefix)
+
+    def delete_if(self, name: str, etag: ETag) -> None:
+        self.control.delete_if(name, etag)
+
+    def tags(self, name: str, *, version: str | None = None) -> Tagged | None:
+        return self.control.tags(name, version=version)
+
+    def tag(self, name: str, tags: Tags, *, version: str | None = None) -> bool:
+        return self.control.tag(name, tags, version=version)
+
+    def object_lock(self) -> bool:
+        return self.control.object_lock()
+
+    def may_read_locks(self, name: str) -> bool:
+        return self.control.may_read_locks(name)
+
+    def protection(self, name: str, *, version: str | None = None) -> Protection | None:
+        return self.control.protection(name, version=version)
+
+    def get_version(self, name: str, version: str) -> StoredObject | None:
+        return self.control.get_version(name, version)
+
+    def retain(self, name: str, lock: Lock, *, version: str | None, bypass: bool = False) -> None:
+        self.control.retain(name, lock, version=version, bypass=bypass)
+
+    def hold(self, name: str, on: bool, *, version: str | None) -> None:
+        self.control.hold(name, on, version=version)
+
+    def versions(self, prefix: str) -> Iterator[Version]:
+        return self.control.versions(prefix)
+
+    def server_time(self) -> datetime:
+        return self.control.server_time()
 
     def close(self) -> None:
         self._obstore.close()

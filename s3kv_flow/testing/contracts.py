@@ -18,10 +18,11 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from s3kv_flow._layout import Layout
-from s3kv_flow._model import ABSENT, NOT_MODIFIED, ETag, StoredObject
+from s3kv_flow._model import ABSENT, NOT_MODIFIED, ETag, Lock, Mode, Protection, StoredObject
+from s3kv_flow.errors import AccessDeniedError
 from s3kv_flow.stores.cas import WRITE_ID, cas_put
 from s3kv_flow.stores.probe import Capabilities, probe
-from s3kv_flow.stores.protocols import ObjectStore, PreconditionFailedError
+from s3kv_flow.stores.protocols import Bucket, ObjectStore, PreconditionFailedError
 
 ODD_NAMES = [
     "a b",
@@ -164,8 +165,127 @@ class ObjectStoreContract:
         assert store.delete(names) == len(names)
         assert list(store.list(f"{name}/")) == []
 
-    def test_probe_tells_that_conditions_are_kept(self, store: ObjectStore, name: str) -> None:
+
+class BucketContract(ObjectStoreContract):
+    """The promises of `s3kv_flow.stores.protocols.Bucket`, but those of locks."""
+
+    def test_deletes_only_what_is_expected(self, store: Bucket, name: str) -> None:
+        """Another version stays."""
+        first = store.put(name, [b"one"])
+        second = store.put(name, [b"two"])
+        with pytest.raises(PreconditionFailedError):
+            store.delete_if(name, first)
+        assert store.head(name) is not None
+        store.delete_if(name, second)
+        assert store.head(name) is None
+
+    def test_tags_come_back_as_given(self, store: Bucket, name: str) -> None:
+        """With the write, set afterwards, replaced as a whole."""
+        odd = {"a b": "x + y", "ключ": "é/=:@._-", "empty": ""}
+        store.put(name, [b"one"], tags=odd)
+        found = store.tags(name)
+        assert found is not None
+        assert found.tags == odd
+        assert store.tag(name, {"only": "this one"})
+        found = store.tags(name)
+        assert found is not None
+        assert found.tags == {"only": "this one"}
+        store.put(name, [b"two"])
+        found = store.tags(name)
+        assert found is not None
+        assert found.tags == {}
+
+    def test_absent_objects_have_no_tags(self, store: Bucket, name: str) -> None:
+        """And cannot be given any."""
+        assert store.tags(name) is None
+        assert not store.tag(name, {"a": "b"})
+
+    def test_tells_the_time(self, store: Bucket) -> None:
+        """Of the server, which is this machine's here."""
+        store.put("contract/time", [b""])
+        assert abs(datetime.now(timezone.utc) - store.server_time()) < timedelta(minutes=5)
+
+    def test_probe_tells_that_conditions_are_kept(self, store: Bucket, name: str) -> None:
         """And leaves nothing behind."""
         layout = Layout(name)
-        assert probe(store, layout) == Capabilities(create_only=True, compare_and_swap=True)
+        assert probe(store, layout) == Capabilities(
+            create_only=True, compare_and_swap=True, conditional_delete=True
+        )
         assert list(store.list(f"{name}/")) == []
+
+
+class LockingContract:
+    """The promises of buckets with Object Lock."""
+
+    @pytest.fixture
+    def name(self) -> str:
+        """Give a name that no other test uses."""
+        return f"contract/{uuid.uuid4().hex}/object"
+
+    def test_locks_come_back_as_given(self, store: Bucket, name: str) -> None:
+        """Retention and hold, written with the object or set afterwards."""
+        store.put(name, [b"one"])
+        found = _protection(store, name)
+        assert (found.lock, store.object_lock(), store.may_read_locks(name)) == (Lock(), True, True)
+        lock = Lock("GOVERNANCE", _soon(found, 60), legal_hold=True)
+        store.put(name, [b"two"], lock=lock, tags={"a b": "c d"}, metadata={"x": "y"})
+        found = _protection(store, name)
+        assert (found.lock, found.holding, found.meta.metadata["x"]) == (lock, lock, "y")
+        tagged = store.tags(name)
+        assert tagged is not None
+        assert tagged.tags == {"a b": "c d"}
+        store.hold(name, False, version=found.meta.version)
+        longer = Lock("GOVERNANCE", _soon(found, 120))
+        store.retain(name, longer, version=found.meta.version)
+        assert _protection(store, name).lock == longer
+
+    def test_retention_ends(self, store: Bucket, name: str) -> None:
+        """Shortened by whoever has the right to, and by nobody else."""
+        found = self._retained(store, name, "GOVERNANCE")
+        shorter = Lock("GOVERNANCE", _soon(found, 2))
+        with pytest.raises(AccessDeniedError):
+            store.retain(name, shorter, version=found.meta.version)
+        store.retain(name, shorter, version=found.meta.version, bypass=True)
+        assert _protection(store, name).lock == shorter
+
+    def test_compliance_cannot_be_shortened(self, store: Bucket, name: str) -> None:
+        """Not even by an administrator."""
+        found = self._retained(store, name, "COMPLIANCE")
+        for lock in (Lock("COMPLIANCE", _soon(found, 2)), Lock("GOVERNANCE", _soon(found, 99))):
+            with pytest.raises(AccessDeniedError):
+                store.retain(name, lock, version=found.meta.version, bypass=True)
+
+    def _retained(self, store: Bucket, name: str, mode: Mode) -> Protection:
+        store.put(name, [b"zero"])
+        lock = Lock(mode, _soon(_protection(store, name), 60))
+        store.put(name, [b"one"], lock=lock)
+        return _protection(store, name)
+
+    def test_versions_are_listed_newest_first(self, store: Bucket, name: str) -> None:
+        """Delete markers included."""
+        store.put(name, [b"one"], lock=Lock(legal_hold=True))
+        store.put(name, [b"two"])
+        store.delete([name])
+        versions = list(store.versions(name))
+        assert [(one.is_latest, one.is_delete_marker) for one in versions] == [
+            (True, True),
+            (False, False),
+            (False, False),
+        ]
+        assert store.protection(name) is None
+        bodies = [store.get_version(name, one.version) for one in versions[1:]]
+        assert [bytes(one.body) for one in bodies if one is not None] == [b"two", b"one"]
+        old = store.protection(name, version=versions[2].version)
+        assert old is not None
+        assert old.lock == Lock(legal_hold=True)
+        store.hold(name, False, version=versions[2].version)
+
+
+def _protection(store: Bucket, name: str) -> Protection:
+    found = store.protection(name)
+    assert found is not None
+    return found
+
+
+def _soon(found: Protection, seconds: int) -> datetime:
+    return found.now.replace(microsecond=0) + timedelta(seconds=seconds)

@@ -10,18 +10,39 @@ from s3kv_flow.stores.connection import Connection
 from s3kv_flow.stores.control import Boto3Objects
 from s3kv_flow.stores.memory import MemoryStore
 from s3kv_flow.stores.objects import ObstoreObjects
-from s3kv_flow.stores.protocols import ObjectStore
+from s3kv_flow.stores.protocols import Bucket, ObjectStore
 from s3kv_flow.stores.s3 import S3Store
-from s3kv_flow.testing.contracts import ObjectStoreContract
+from s3kv_flow.testing.contracts import BucketContract, LockingContract, ObjectStoreContract
 
 
-class TestMemoryStore(ObjectStoreContract):
+@pytest.fixture(params=[False, True], ids=["unversioned", "object lock"])
+def memory(request: pytest.FixtureRequest) -> MemoryStore:
+    return MemoryStore(object_lock=request.param)
+
+
+class TestMemoryStore(BucketContract):
+    @pytest.fixture
+    def store(self, memory: MemoryStore) -> MemoryStore:
+        return memory
+
+
+class TestMemoryStoreLocks(LockingContract):
     @pytest.fixture
     def store(self) -> MemoryStore:
-        return MemoryStore()
+        return MemoryStore(object_lock=True)
 
 
-class _OnServers(ObjectStoreContract):
+class TestS3Locks(LockingContract):
+    @pytest.fixture(params=[S3Store, Boto3Objects])
+    def store(
+        self, request: pytest.FixtureRequest, connect: Callable[[str], Connection]
+    ) -> Iterator[Bucket]:
+        store = request.param(connect("seaweed-lock"))
+        yield store
+        store.close()
+
+
+class _OnServers:
     kind: Callable[[Connection], ObjectStore]
 
     @pytest.fixture(params=["seaweed", "seaweed-lock", "moto"])
@@ -33,15 +54,15 @@ class _OnServers(ObjectStoreContract):
         store.close()
 
 
-class TestS3Store(_OnServers):
+class TestS3Store(_OnServers, BucketContract):
     kind = S3Store
 
 
-class TestBoto3Objects(_OnServers):
+class TestBoto3Objects(_OnServers, BucketContract):
     kind = Boto3Objects
 
 
-class TestObstoreObjects(_OnServers):
+class TestObstoreObjects(_OnServers, ObjectStoreContract):
     kind = ObstoreObjects
 
     def test_lists_all_names_of_a_prefix(self, store: ObjectStore, name: str) -> None:

@@ -325,7 +325,7 @@ def test_tags_are_written_with_the_entry(kv, counting):
 
     report("mon")
     name = kv._backend.layout.entry(report.key("mon"))
-    assert counting.inner.tags(name) == {"team": "ml", "day": "mon", "top": "3"}
+    assert counting.inner.tags(name).tags == {"team": "ml", "day": "mon", "top": "3"}
     assert report.peek("mon").tags == {"team": "ml", "day": "mon", "top": "3"}
 
     @kv.cached(version=1, tags=lambda arguments: {"half": str(arguments["x"] // 2)})
