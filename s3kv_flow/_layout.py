@@ -20,8 +20,9 @@ from s3kv_flow.errors import InvalidKeyError
 #: S3's own limit on an object's name
 #: (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html).
 MAX_NAME_BYTES: Final = 1024
-#: SeaweedFS answers 400 to a longer path segment, as any file system would.
-MAX_SEGMENT_BYTES: Final = 255
+#: SeaweedFS stores path segments as a file system does, and calls the versions of one
+#: ``<segment>.versions``: a longer one is answered 400, and on a versioned bucket 500.
+MAX_SEGMENT_BYTES: Final = 255 - len(".versions")
 
 #: The first segments that hold something else than the user's keys.
 RESERVED: Final = ("cache", "index", "lease")

@@ -50,7 +50,7 @@ class TaggedKeys:
         >>> kv.tag_key("a", {"team": "ml"})
         >>> kv.tag_key("a", {"stage": "test"})
         >>> kv.get_tags("a")
-        {'team': 'ml', 'stage': 'test'}
+        {'stage': 'test', 'team': 'ml'}
         """
         key = self._backend.layout.bare(key)
         name = self._backend.layout.object(key)
@@ -58,7 +58,7 @@ class TaggedKeys:
         self._backend.writes.tag(key, name, checked, replace=replace)
 
     def get_tags(self, key: str) -> dict[str, str]:
-        """Give a key's tags.
+        """Give a key's tags, sorted by their names: S3 keeps no order.
 
         Parameters
         ----------
@@ -74,7 +74,7 @@ class TaggedKeys:
         found = self._backend.objects.tags(self._backend.layout.object(key))
         if found is None:
             raise not_found(key)
-        return dict(found.tags)
+        return dict(sorted(found.tags.items()))
 
     def tag_keys_with_prefix(
         self, prefix: str, tags: Mapping[str, Any], *, progress: Progress | None = None
