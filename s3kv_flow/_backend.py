@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Final
 
@@ -127,6 +127,14 @@ class Backend:
                 self.objects, self.layout, self.pack, self.capabilities, self.clock
             )
         return self._writes
+
+    def listed(self, prefix: str) -> Iterator[tuple[str, ObjectMeta]]:
+        """Give keys with what the listing tells of them, lazily; results for ``cache/`` only."""
+        key_of = self.layout.entry_key_of if prefix.startswith("cache/") else self.layout.key_of
+        for found in self.objects.list(self.layout.documents(prefix)):
+            key = key_of(found.name)
+            if key is not None:
+                yield key, found
 
     def delete_many(
         self, names: Iterable[str], progress: Callable[[Deleted], object] | None = None

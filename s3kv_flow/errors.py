@@ -194,9 +194,16 @@ class SealError(S3KVError):
 
 
 class StoreUnavailableError(S3KVError):
-    """The store gave no answer, or none that can be used."""
+    """The store gave no answer, or none that can be used.
+
+    Attributes
+    ----------
+    reason : str
+        What the server called it, such as ``SlowDown``; empty where it gave no answer.
+    """
 
     code = "store-unavailable"
+    reason = ""
 
 
 class BucketNotFoundError(StoreUnavailableError):

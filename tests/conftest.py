@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,8 +21,6 @@ _numbers = itertools.count(1)
 @pytest.fixture(autouse=True)
 def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No setting of the machine reaches a test, and none of a test reaches another."""
-    import os
-
     for name in os.environ:
         if name.startswith(("AWS_", "S3_", "S3KV_")):
             monkeypatch.delenv(name)
@@ -35,6 +34,13 @@ def surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
     if _runtime._default.store is not None:
         _runtime._default.store.close()
     _runtime._default.store = None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("s3")
+    group.addoption("--s3-endpoint", help="test against this server in the place of SeaweedFS")
+    group.addoption("--s3-access-key")
+    group.addoption("--s3-secret-key")
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +88,16 @@ def connect(
 def new_bucket(request: pytest.FixtureRequest, kind: str) -> Connection:
     """Make a bucket that nobody else uses."""
     bucket = f"{kind}-{next(_numbers)}"
-    if kind == "moto":
+    options = request.config.option
+    if options.s3_endpoint:
+        connection = Connection(
+            f"{bucket}-{os.getpid()}",
+            options.s3_endpoint,
+            "us-east-1",
+            options.s3_access_key,
+            options.s3_secret_key,
+        )
+    elif kind == "moto":
         url = request.getfixturevalue("moto")
         connection = Connection(bucket, url, "us-east-1", "key", "secret")
     else:

@@ -281,12 +281,7 @@ class Keys(MutableMapping[str, Any]):
         >>> list(kv.iter_keys("test"))
         ['test_a', 'test_b']
         """
-        layout = self._backend.layout
-        key_of = layout.entry_key_of if prefix.startswith("cache/") else layout.key_of
-        for found in self._backend.objects.list(layout.documents(prefix)):
-            key = key_of(found.name)
-            if key is not None:
-                yield key
+        return (key for key, _ in self._backend.listed(prefix))
 
     def list_keys(self) -> list[str]:
         """Give all keys, sorted."""

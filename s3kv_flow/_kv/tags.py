@@ -106,7 +106,9 @@ class TaggedKeys:
                 return 0  # deleted meanwhile
             return 1
 
-        return _counted(in_parallel(tag, self._names(prefix)), progress)
+        return _counted(
+            in_parallel(tag, (meta.name for _, meta in backend.listed(prefix))), progress
+        )
 
     def find_keys_by_tag_value(self, tag: str, value: Any) -> list[str]:
         """Give all keys that have a tag with a value, memoized results included, sorted.
@@ -211,13 +213,6 @@ class TaggedKeys:
 
         _counted(map(add, went), progress)
         return total
-
-    def _names(self, prefix: str) -> Iterator[str]:
-        layout = self._backend.layout
-        key_of = layout.entry_key_of if prefix.startswith("cache/") else layout.key_of
-        for found in self._backend.objects.list(layout.documents(prefix)):
-            if key_of(found.name) is not None:
-                yield found.name
 
     def _all_names(self, prefix: str) -> Iterator[str]:
         layout = self._backend.layout

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import random
+import time
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from s3kv_flow._model import ANY, Body, ETag, Lock, Precondition, Tags
+from s3kv_flow._model import Body, ETag, Lock, Precondition, Tags
 from s3kv_flow.errors import StoreUnavailableError
-from s3kv_flow.stores.failures import CONFLICT
+from s3kv_flow.stores.failures import PASSING
 from s3kv_flow.stores.protocols import Head, PreconditionFailedError, Put
 
 #: User metadata that tells our write from another's; no underscore, which some servers rewrite.
 WRITE_ID: Final = "s3kv-write"
-#: How often two conditional writes may meet before we give up.
-CONFLICT_RETRIES: Final = 4
+#: How often a write is sent again that met another one, or a server that has a bad moment.
+RETRIES: Final = 4
 
 
 class _HeadAndPut(Head, Put, Protocol):
@@ -45,7 +47,7 @@ def cas_put(
     write_id = os.urandom(16).hex()
     ours = {**(metadata or {}), WRITE_ID: write_id}
     locked: dict[str, Any] = {"lock": lock} if lock else {}
-    for attempt in range(CONFLICT_RETRIES + 1):
+    for attempt in range(RETRIES + 1):
         try:
             return store.put(name, body, expect=expect, metadata=ours, tags=tags, **locked)
         except PreconditionFailedError:
@@ -54,8 +56,11 @@ def cas_put(
             won = _won_after(error, store, name, write_id)
             if won is not None:
                 return won
-            if CONFLICT not in str(error) or expect is ANY or attempt == CONFLICT_RETRIES:
+            # Safe to send again: if the first one lands late, it is ours by its write id.
+            if error.reason not in PASSING or attempt == RETRIES:
                 raise
+            longest = 0.05 * 2**attempt
+            time.sleep(random.random() * longest)  # noqa: S311 - spreads writers, guards nothing
     raise AssertionError("unreachable")
 
 

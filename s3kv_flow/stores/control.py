@@ -133,7 +133,7 @@ class Boto3Objects:
         try:
             answer = self._call("head_object", name, Key=name)
         except _ExpectedError:
-            self._bucket_exists()  # the answer to a HEAD has no body that would tell them apart
+            self._bucket_exists(name)  # the answer to a HEAD has no body that would tell them apart
             return None
         return _meta(name, answer, answer["ContentLength"])
 
@@ -262,7 +262,7 @@ class Boto3Objects:
         try:
             answer = self._call("head_object", name, Key=name, **_version(version))
         except _ExpectedError:
-            self._bucket_exists()
+            self._bucket_exists(name)
             return None
         except StoreUnavailableError as error:
             if _status(error.__cause__) == 405:  # a delete marker
@@ -314,6 +314,10 @@ class Boto3Objects:
         """Give the server's clock, to the second; the bucket is asked."""
         return _date(self._call("list_objects_v2", None, MaxKeys=1))
 
+    def content_encoding(self, name: str) -> str | None:
+        """Give what the server took the body to be encoded with."""
+        return self._call("head_object", name, Key=name).get("ContentEncoding") or None
+
     def bucket_property(self, verb: str) -> dict[str, Any] | None:
         """Give what boto3's ``verb`` tells of the bucket; None where it is not set or not known."""
         try:
@@ -348,9 +352,10 @@ class Boto3Objects:
         for client in clients.values():
             client.close()
 
-    def _bucket_exists(self) -> None:
+    def _bucket_exists(self, name: str) -> None:
         if not self.__dict__.get("_bucket_seen"):
-            next(self.list("lease/"), None)
+            with suppress(AccessDeniedError):
+                next(self.list(name.rpartition("/")[0] + "/"), None)
             self._bucket_seen = True
 
 

@@ -22,6 +22,19 @@ _STATUS = re.compile(r"status code: (\d{3})")
 #: (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html).
 CONFLICT = "ConditionalRequestConflict"
 
+#: What passes by itself. Older Ceph says UnknownError where conditional writes meet.
+PASSING = {
+    CONFLICT,
+    "InternalError",
+    "ServiceUnavailable",
+    "SlowDown",
+    "UnknownError",
+    "500",
+    "502",
+    "503",
+    "504",
+}
+
 _DENIED = {
     "AccessDenied",
     "AllAccessDisabled",
@@ -61,11 +74,13 @@ def failure(code: str, detail: str, *, bucket: str, endpoint: str, name: str | N
         return PreconditionFailedError("another write came first", key=name)
     if code == "KeyTooLongError":
         return InvalidKeyError("the server finds the key too long", key=name, way_out="Shorten it.")
-    return StoreUnavailableError(
+    error = StoreUnavailableError(
         f"the store at {endpoint} did not answer as it should ({code}: {_short(detail)})",
         key=name,
         way_out="Check that it is up and reachable.",
     )
+    error.reason = code
+    return error
 
 
 def _short(detail: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
 from itertools import islice
@@ -20,6 +21,7 @@ from s3kv_flow._model import (
     StoredObject,
     Tags,
 )
+from s3kv_flow.errors import AccessDeniedError
 from s3kv_flow.stores.connection import (
     CONNECT_TIMEOUT_SECONDS,
     READ_TIMEOUT_SECONDS,
@@ -112,7 +114,7 @@ class ObstoreObjects:
             # obstore.head() leaves the user's metadata out.
             answer = obstore.get(self._reads, name, options={"head": True})
         except FileNotFoundError as error:
-            self._bucket_exists()  # the answer to a HEAD has no body that would tell them apart
+            self._bucket_exists(name)  # the answer to a HEAD has no body that would tell them apart
             self._check_absent(error, name)
             return None
         except obstore.exceptions.BaseError as error:
@@ -177,10 +179,11 @@ class ObstoreObjects:
         for opened in ("_reads", "_writes"):
             self.__dict__.pop(opened, None)
 
-    def _bucket_exists(self) -> None:
+    def _bucket_exists(self, name: str) -> None:
         """Ask once a connection whether the bucket is there at all."""
         if not self.__dict__.get("_bucket_seen"):
-            next(self.list("lease/"), None)
+            with suppress(AccessDeniedError):  # then it is there
+                next(self.list(name.rpartition("/")[0] + "/"), None)
             self._bucket_seen = True
 
     def _check_absent(self, error: Exception, name: str) -> None:
