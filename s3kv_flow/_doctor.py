@@ -64,15 +64,24 @@ def examine(backend: Backend) -> Iterator[Finding]:
     for finding in examination.permissions():
         writes = writes and finding.status == "ok"
         yield finding
-    checks: list[Callable[[], Iterator[Finding]]] = [examination.absent]
+    checks: dict[str, Callable[[], Iterator[Finding]]] = {"absent keys": examination.absent}
     if writes:
-        checks += [examination.wire, examination.conditions, examination.tags]
-    checks += [examination.versions, examination.locks, examination.trust]
-    for check in checks:
+        checks["bodies"] = examination.wire
+        checks["conditions"] = examination.conditions
+        checks["tags"] = examination.tags
+    checks["versions"] = examination.versions
+    checks["object lock"] = examination.locks
+    checks["keyring"] = examination.trust
+    for name, check in checks.items():
         try:
             yield from check()
         except S3KVError as error:
-            yield Finding(check.__name__, "degraded", f"could not be looked at: {error.what}")
+            yield Finding(
+                name,
+                "degraded",
+                f"could not be looked at: {error.what}",
+                error.way_out or "`s3kv policy --role maintainer` names the rights it takes.",
+            )
     examination.clean()
 
 
@@ -293,12 +302,8 @@ class _Examination:
 def _can(check: str, kept: bool, otherwise: str) -> Finding:
     if kept:
         return Finding(check, "ok", "kept by the server")
-    return Finding(
-        check,
-        "degraded",
-        f"ignored or refused by the server on this bucket: {otherwise}",
-        "Use a newer server, or a bucket without versions.",
-    )
+    said = f"ignored or refused by the server on this bucket: {otherwise}"
+    return Finding(check, "degraded", said, "Use a newer server, or live with it.")
 
 
 def _expires(rule: dict[str, Any], prefix: str) -> bool:

@@ -75,7 +75,7 @@ def policy(role: Role, bucket: str, root: str, *, principal: str | None = None) 
     --------
     >>> document = policy("reader", "bucket", "s3kv")
     >>> [statement["Sid"] for statement in document["Statement"]]
-    ['ListObjects', 'Objects']
+    ['ListObjects', 'TellAbsent', 'Objects']
     """
     if role not in ROLES:
         raise ConfigurationError(
@@ -93,9 +93,15 @@ def policy(role: Role, bucket: str, root: str, *, principal: str | None = None) 
             "Sid": "ListObjects",
             "Action": actions(_LISTS),
             "Resource": where,
-            # "IfExists": asked for an absent object, S3 wants this right too, and knows no prefix
+            "Condition": {"StringLike": {"s3:prefix": [root, f"{root}/*"]}},
+        },
+        {
+            # Asked for an object that is absent, S3 wants the right to list, and knows no prefix
             # then; without it the answer is 403, as if the object were forbidden.
-            "Condition": {"StringLikeIfExists": {"s3:prefix": [root, f"{root}/*"]}},
+            "Sid": "TellAbsent",
+            "Action": ["s3:ListBucket"],
+            "Resource": where,
+            "Condition": {"Null": {"s3:prefix": "true"}},
         },
         {"Sid": "Objects", "Action": actions(_OBJECTS), "Resource": f"{where}/{root}/*"},
     ]

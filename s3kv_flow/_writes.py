@@ -34,7 +34,7 @@ from s3kv_flow._retention import UNGUARDED, Retention, until
 from s3kv_flow._tagindex import TagIndex
 from s3kv_flow._tags import check_tags
 from s3kv_flow.envelope.header import is_entry
-from s3kv_flow.errors import ConflictError, KeyLockedError, KeyNotFoundError
+from s3kv_flow.errors import AccessDeniedError, ConflictError, KeyLockedError, KeyNotFoundError
 from s3kv_flow.stores.cas import WRITE_ID, cas_put
 from s3kv_flow.stores.probe import Capabilities
 from s3kv_flow.stores.protocols import Bucket, PreconditionFailedError
@@ -44,8 +44,8 @@ logger = logging.getLogger("s3kv_flow")
 #: How long writers of one key may keep coming before each other.
 CONTENTION_SECONDS: Final = 60
 ATTEMPTS: Final = 200
-#: How many names one request deletes; S3 takes as many.
-DELETE_BATCH: Final = 1000
+#: How many names one request deletes: S3 takes 1,000, and smaller ones go side by side.
+DELETE_BATCH: Final = 250
 #: User metadata: how many blanks at a document's end are there only to make its bytes new.
 PADDING: Final = "s3kv-padding"
 _BLANKS: Final = " \t\n\r"
@@ -114,7 +114,17 @@ class Writes:
                 return self._swap(name, body, expect, tags=tags)
             if expect not in (ANY, guard.expect):
                 return None
-            etag = self._swap(name, body, guard.expect, tags=tags, lock=guard.lock)
+            try:
+                etag = self._swap(name, body, guard.expect, tags=tags, lock=guard.lock)
+            except AccessDeniedError as error:
+                if guard.lock is None:
+                    raise
+                raise AccessDeniedError(
+                    "the key is under legal hold, and these credentials may not hold what they "
+                    "would write; nothing was written",
+                    key=key,
+                    way_out="Grant s3:PutObjectLegalHold (`s3kv policy --role maintainer` has it).",
+                ) from error
             if etag is not None:
                 self.retention.learn(name)
             if etag is not None or expect is not ANY:

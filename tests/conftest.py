@@ -11,6 +11,7 @@ import pytest
 
 import s3kv_flow
 from s3kv_flow import _runtime
+from s3kv_flow._iam import ROLES
 from s3kv_flow._server import LocalServer
 from s3kv_flow.stores.connection import Connection
 from s3kv_flow.stores.control import Boto3Objects
@@ -48,6 +49,8 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     """A real S3 server, with an administrator and somebody who may only read."""
     server = LocalServer(tmp_path_factory.mktemp("seaweed"))
     server.add_identity("reader", "READER", "reader-secret", ["Read", "List"])
+    for role in ROLES:  # they may do what a bucket's policy lets them, and nothing else
+        server.add_identity(f"policy-{role}", f"KEY-{role}", f"secret-{role}", [])
     server.start()
     yield server
     server.stop()

@@ -6,7 +6,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from hashlib import md5
 from itertools import islice
@@ -268,9 +268,10 @@ class Boto3Objects:
             if _status(error.__cause__) == 405:  # a delete marker
                 return None
             raise
+        until: datetime | None = answer.get("ObjectLockRetainUntilDate")
         lock = Lock(
             answer.get("ObjectLockMode"),
-            answer.get("ObjectLockRetainUntilDate"),
+            None if until is None else until.astimezone(timezone.utc),
             answer.get("ObjectLockLegalHoldStatus") == "ON",
         )
         return Protection(_meta(name, answer, answer["ContentLength"]), lock, _date(answer))

@@ -15,7 +15,8 @@ from s3kv_flow.errors import (
 )
 from s3kv_flow.stores.protocols import PreconditionFailedError
 
-_CODE = re.compile(r"<Code>([A-Za-z0-9.]+)</Code>")
+# The second is how obstore tells of one object of a bulk delete.
+_CODE = re.compile(r"<Code>([A-Za-z0-9.]+)</Code>|\(code: ([A-Za-z0-9.]+)\)")
 _STATUS = re.compile(r"status code: (\d{3})")
 
 #: Two conditional writes met, and neither has lost yet: try again
@@ -98,7 +99,7 @@ def from_obstore(error: Exception, *, bucket: str, endpoint: str, name: str | No
     if refused and (code is None or code.group(1) != CONFLICT):
         word = "PreconditionFailed"  # AWS says NoSuchKey where an expected object is absent
     elif code is not None:
-        word = code.group(1)
+        word = code.group(1) or code.group(2)
     elif isinstance(error, (raised.PermissionDeniedError, raised.UnauthenticatedError)):
         word = "AccessDenied"
     elif isinstance(error, raised.InvalidPathError):
