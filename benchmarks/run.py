@@ -193,27 +193,33 @@ def keys() -> list[Row]:
     ]
 
 
+def bucket(server: LocalServer) -> tuple[s3kv.S3KV, S3Store]:
+    """Make a bucket, and give it to us and to bare obstore."""
+    server.create_bucket("bench", object_lock=False)
+    connection = server.connection("bench")
+    kv = s3kv.S3KV(
+        connection.endpoint_url,
+        "bench",
+        connection.access_key_id,
+        connection.secret_access_key,
+        enable_local_cache=False,
+    )
+    plain = S3Store(
+        "bench",
+        endpoint=connection.endpoint_url,
+        access_key_id=connection.access_key_id,
+        secret_access_key=connection.secret_access_key,
+        region="us-east-1",
+        client_options={"allow_http": True, "timeout": "1h"},
+    )
+    return kv, plain
+
+
 def s3() -> list[Row]:
     server = LocalServer(f"{FOLDER}/server")
     server.start()
     try:
-        server.create_bucket("bench")
-        connection = server.connection("bench")
-        kv = s3kv.S3KV(
-            connection.endpoint_url,
-            "bench",
-            connection.access_key_id,
-            connection.secret_access_key,
-            enable_local_cache=False,
-        )
-        plain = S3Store(
-            "bench",
-            endpoint=connection.endpoint_url,
-            access_key_id=connection.access_key_id,
-            secret_access_key=connection.secret_access_key,
-            region="us-east-1",
-            client_options={"allow_http": True, "timeout": "1h"},
-        )
+        kv, plain = bucket(server)
         obstore.put(plain, "small", b"x" * 1024)
         small = kv.cached(name="small", version=1)(lambda: "x" * 1024)
         small()
@@ -261,24 +267,8 @@ def tags() -> list[Row]:
     server = LocalServer(f"{FOLDER}/tagged")
     server.start()
     try:
-        server.create_bucket("bench", object_lock=False)
-        connection = server.connection("bench")
-        kv = s3kv.S3KV(
-            connection.endpoint_url,
-            "bench",
-            connection.access_key_id,
-            connection.secret_access_key,
-            enable_local_cache=False,
-        )
+        kv, plain = bucket(server)
         objects = kv._backend.objects
-        plain = S3Store(
-            "bench",
-            endpoint=connection.endpoint_url,
-            access_key_id=connection.access_key_id,
-            secret_access_key=connection.secret_access_key,
-            region="us-east-1",
-            client_options={"allow_http": True, "timeout": "1h"},
-        )
 
         def store(number: int) -> None:
             kv.add(f"keys/{number:05}", number, tags={"one": "in"} if number % 100 == 0 else None)
