@@ -100,8 +100,10 @@ class Retention:
         with self._learning:
             if self._locks is not _Locks.UNKNOWN:
                 return
-            if meta is not None and meta.version in (None, "null"):
-                self._locks = _Locks.NONE  # only versions can be locked
+            if meta is not None and meta.version is None:
+                # Only versions can be locked. ("null" is the version of what was written before
+                # the bucket began to keep them, and to lock.)
+                self._locks = _Locks.NONE
                 return
             try:
                 has_locks = self._store.object_lock()
@@ -126,9 +128,8 @@ class Retention:
         AccessDeniedError
             These credentials may not read locks.
         """
-        if self._locks is not _Locks.NONE:
-            found = self.look(name)
-        if self._locks is _Locks.NONE:
+        found = None if self._locks is _Locks.NONE else self.look(name)
+        if self._locks is _Locks.NONE:  # known before, or learned from this look
             return UNGUARDED
         if found is None:
             return Guard(ABSENT)

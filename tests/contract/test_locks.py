@@ -268,3 +268,23 @@ def test_retention_is_counted_by_the_clock_of_the_server():
         kv["key"] = 2
     server.advance(days=11)
     kv["key"] = 3
+
+
+def test_what_was_written_before_the_bucket_kept_versions_does_not_hide_its_locks():
+    from dataclasses import replace
+
+    from s3kv_flow.stores.memory import MemoryStore
+
+    class Older(MemoryStore):
+        def head(self, name):
+            found = super().head(name)
+            return found and replace(found, version="null")
+
+    objects = Older(object_lock=True)
+    with memory_store(objects) as first:
+        first["locked"] = first["old"] = 1
+        first.place_retention_lock("locked", 1)
+    kv = memory_store(objects)
+    kv["old"] = 2
+    with pytest.raises(s3kv.KeyLockedError):
+        kv["locked"] = 2
