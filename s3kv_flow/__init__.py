@@ -32,6 +32,7 @@ from s3kv_flow.errors import (
     UnsafeCodecWarning,
     UnstableKeyWarning,
 )
+from s3kv_flow.keys.depends import Env, File, Package
 from s3kv_flow.keys.handlers import register_key
 from s3kv_flow.stores.probe import Capabilities
 
@@ -63,6 +64,8 @@ __all__ = [
     "Encoded",
     "EncodingError",
     "Entry",
+    "Env",
+    "File",
     "InvalidKeyError",
     "InvalidTagError",
     "KeyLockedError",
@@ -72,6 +75,7 @@ __all__ = [
     "LockingUnavailableError",
     "MergeError",
     "MissError",
+    "Package",
     "Policy",
     "S3KVError",
     "SealError",

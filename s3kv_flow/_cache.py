@@ -52,6 +52,7 @@ from s3kv_flow.errors import (
 )
 from s3kv_flow.keys.call import BindingError, CallKey
 from s3kv_flow.keys.code import Identity
+from s3kv_flow.keys.digest import DIGESTS
 from s3kv_flow.keys.source import module_name
 from s3kv_flow.tiers.chain import Found, UnreadableError
 
@@ -98,13 +99,19 @@ class FunctionCache:
         self, function: Callable[..., Any], policy: Policy, backend: Callable[[], Backend]
     ) -> None:
         self.policy = policy
-        self.identity = Identity(function, policy.code, policy.version)
+        self.identity = Identity(function, policy.code, policy.version, policy.depends_on)
         named = policy.name if policy.name is not None else _default_name(function)
         self.name = cache_name(named)
         if isinstance(policy.codec, str) and policy.codec != AUTO:
             Codecs().named(policy.codec)  # a misspelt one is refused here and now
         self.counters = Counters()
-        self._keys = CallKey(function, self.identity, ignore=policy.ignore, key=policy.key)
+        self._keys = CallKey(
+            function,
+            self.identity,
+            ignore=policy.ignore,
+            key=policy.key,
+            digest=DIGESTS[policy.key_hash],
+        )
         self._backend = backend
         self._prefix = f"cache/{self.name}/"
         self._unchecked_seconds = policy.revalidate_after.total_seconds()

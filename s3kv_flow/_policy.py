@@ -29,6 +29,8 @@ class PolicyOptions(TypedDict, total=False):
     ignore: str | Iterable[str]
     key: Callable[..., Any] | None
     code: Literal["deep", "shallow", "none"]
+    depends_on: Any
+    key_hash: Literal["xxh3_128", "blake3"]
     codec: str | Codec
     cache_if: Callable[[Any], bool] | None
     revalidate_after: timedelta
@@ -58,6 +60,11 @@ class Policy:
         A function of the same arguments that gives what to hash in their place.
     code : {"deep", "shallow", "none"}
         Whether the key has the function and all user code it reaches, it alone, or neither.
+    depends_on : object or sequence of objects
+        What else the result depends on, by value: `File`, `Env`, `Package`, functions, modules,
+        or any value with a key.
+    key_hash : {"xxh3_128", "blake3"}
+        ``"blake3"`` where somebody who wants two calls to be taken for one chooses the arguments.
     codec : str or Codec
         How results are stored; ``"auto"`` picks by type.
     cache_if : callable, optional
@@ -89,6 +96,8 @@ class Policy:
     ignore: str | Iterable[str] = ()
     key: Callable[..., Any] | None = None
     code: Literal["deep", "shallow", "none"] = "deep"
+    depends_on: Any = ()
+    key_hash: Literal["xxh3_128", "blake3"] = "xxh3_128"
     codec: str | Codec = "auto"
     cache_if: Callable[[Any], bool] | None = None
     revalidate_after: timedelta = REVALIDATE_AFTER
@@ -99,6 +108,8 @@ class Policy:
             raise TypeError("give max_age or max_age_days, not both")
         if self.code not in ("deep", "shallow", "none"):
             raise _no_meaning("code", self.code, "deep, shallow, none")
+        if self.key_hash not in ("xxh3_128", "blake3"):
+            raise _no_meaning("key_hash", self.key_hash, "xxh3_128, blake3")
         if self.on_error not in ("compute", "raise"):
             raise _no_meaning("on_error", self.on_error, "compute, raise")
         if self.max_age is not None and not isinstance(self.max_age, timedelta):

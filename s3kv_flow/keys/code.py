@@ -19,6 +19,7 @@ import decimal
 import enum
 import functools
 import inspect
+import os
 import pathlib
 import re
 import types
@@ -30,6 +31,7 @@ from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys import source
+from s3kv_flow.keys.depends import Env, File, Package, several, token_of
 from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.names import WRITABLE, names_of
 from s3kv_flow.keys.token import BY_BASE, EXACT, SCALARS, Encoder
@@ -95,6 +97,7 @@ class _Walked:
     token: bytes
     guards: Guards
     digest: str
+    parts: dict[str, bytes] = dataclasses.field(default_factory=dict)
 
 
 def _by_identity(value: Any, encoder: Encoder) -> bytes:
@@ -113,14 +116,19 @@ class Identity:
         With all the user code it reaches, alone, or not at all.
     version : object, optional
         Takes the place of the code.
+    depends_on : object or sequence of objects
+        What else counts, by value, looked at anew each time.
     """
 
-    __slots__ = ("_walked", "function", "mode", "version")
+    __slots__ = ("_walked", "depends_on", "function", "mode", "version")
 
-    def __init__(self, function: Any, mode: str = "deep", version: Any = None) -> None:
+    def __init__(
+        self, function: Any, mode: str = "deep", version: Any = None, depends_on: Any = ()
+    ) -> None:
         self.function = function
         self.mode = mode
         self.version = version
+        self.depends_on = several(depends_on)
         self._walked: _Walked | None = None
         if mode != "none" and version is None:
             inner = inspect.unwrap(function)
@@ -129,22 +137,34 @@ class Identity:
                 source.remember(code.co_filename, getattr(inner, "__globals__", None))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Identity, (self.function, self.mode, self.version)
+        return Identity, (self.function, self.mode, self.version, self.depends_on)
 
     def token(self, digest: Digest) -> bytes:
-        """Give the token of the code as it is now."""
+        """Give the token of the code, and of what it depends on, as they are now."""
         walked = self._walked
-        if walked is not None and walked.digest == digest.name and walked.guards.hold(digest):
+        if walked is None or walked.digest != digest.name or not walked.guards.hold(digest):
+            walked = self._walked = self._walk(digest)
+        if not self.depends_on:
             return walked.token
+        encoder = Encoder(digest)
+        return encoder.node(b"with", walked.token, token_of(self.depends_on, encoder))
+
+    def _walk(self, digest: Digest) -> _Walked:
         if self.version is not None:
-            token, guards = Encoder(digest).record(b"version", self.version), Guards()
-        elif self.mode == "none":
-            token, guards = b"N", Guards()
-        else:
-            walk = _Walk(digest, deep=self.mode == "deep", root=self.function)
-            token, guards = walk.run(), walk.guards
-        self._walked = _Walked(token, guards, digest.name)
-        return token
+            token = Encoder(digest).record(b"version", self.version)
+            return _Walked(token, Guards(), digest.name, {"version": token})
+        if self.mode == "none":
+            return _Walked(b"N", Guards(), digest.name)
+        walk = _Walk(digest, deep=self.mode == "deep", root=self.function)
+        return _Walked(walk.run(), walk.guards, digest.name, walk.parts)
+
+    def parts(self, digest: Digest) -> dict[str, bytes]:
+        """Give what the token is made of, by name, to tell later what has changed."""
+        self.token(digest)
+        assert self._walked is not None
+        encoder = Encoder(digest)
+        depends = {_shown(one): token_of(one, encoder) for one in self.depends_on}
+        return {**self._walked.parts, **depends}
 
 
 #: Walks of functions and classes that were met as values, by identity.
@@ -176,6 +196,8 @@ class _Walk:
         self._encoder = Encoder(digest, self.refer)
         self._numbers: dict[int, int] = {}
         self._parts: list[Any] = []
+        #: What each function and class is made of, without what it refers to.
+        self.parts: dict[str, bytes] = {}
         self._root = root
         if root is not None:
             if isinstance(root, types.FunctionType):
@@ -224,7 +246,9 @@ class _Walk:
                 len(function.__dict__),
             )
         )
+        own = _name(function)
         parts = [tree_token(node, encoder) if node is not None else bytecode_token(code, encoder)]
+        self._note(f"code of {own}", parts[0])
         if not root:  # the root's arguments, defaults included, are bound at each call
             parts += self._each(b"defaults", enumerate(function.__defaults__ or ()))
             parts += self._each(b"keyword defaults", (function.__kwdefaults__ or {}).items())
@@ -234,12 +258,19 @@ class _Walk:
             if name in names.written and type(value) in WRITABLE:
                 continue
             self.guards.cells.append((cell, value))
-            parts.append(encoder.token(name) + self._data(value, name))
+            held = self._data(value, name)
+            self._note(f"{name}, which {own} closes over", held)
+            parts.append(encoder.token(name) + held)
         if self._deep:
-            for label, value in self._references(function, node):
-                parts.append(encoder.token(label) + value)
+            for label, token in self._references(function, node):
+                self._note(f"{label}, which {own} reads", token)
+                parts.append(encoder.token(label) + token)
         parts += self._each(b"attributes", sorted(function.__dict__.items()))
         return encoder.node(b"function", *parts)
+
+    def _note(self, what: str, token: bytes) -> None:
+        if not token.startswith(b"u"):  # a reference: what it refers to has notes of its own
+            self.parts[what] = token
 
     def _each(self, tag: bytes, items: Iterable[tuple[Any, Any]]) -> list[bytes]:
         encoder = self._encoder
@@ -338,7 +369,9 @@ class _Walk:
                 continue
             if isinstance(plain, _DESCRIPTORS) or type(plain).__name__ == "_tuplegetter":
                 continue
-            parts.append(encoder.token(name) + self._data(plain, f"{kind.__qualname__}.{name}"))
+            held = self._data(plain, f"{kind.__qualname__}.{name}")
+            self._note(f"{name} of class {_name(kind)}", held)
+            parts.append(encoder.token(name) + held)
         if is_enum:
             values = [(name, member.value) for name, member in enumerated.items()]
             parts.append(self._data(values, kind.__qualname__))
@@ -503,6 +536,14 @@ def _name(value: Any) -> str:
     return f"{module}:{getattr(value, '__qualname__', getattr(value, '__name__', ''))}"
 
 
+def _shown(dependency: Any) -> str:
+    if isinstance(dependency, File):
+        return f"file {os.path.basename(os.fspath(dependency))}"
+    if isinstance(dependency, (Env, Package)):
+        return f"{type(dependency).__name__.lower()} {dependency.name}"
+    return f"dependency {getattr(dependency, '__name__', type(dependency).__name__)}"
+
+
 # Handlers
 
 
@@ -518,10 +559,14 @@ def _function_handler(value: types.FunctionType, encoder: Encoder) -> bytes:
 def _cached_function(identity: Identity, encoder: Encoder) -> bytes:
     """Give what another cached function contributes: its version where it has one, else its code."""
     if identity.version is not None:
-        return encoder.record(b"cached", _name(identity.function), identity.version)
-    if identity.mode == "none":
-        return encoder.record(b"cached", _name(identity.function))
-    return encoder.token(identity.function)
+        token = encoder.record(b"cached", _name(identity.function), identity.version)
+    elif identity.mode == "none":
+        token = encoder.record(b"cached", _name(identity.function))
+    else:
+        token = encoder.token(identity.function)
+    if identity.depends_on:
+        token = encoder.node(b"with", token, token_of(identity.depends_on, encoder))
+    return token
 
 
 def _class_handler(value: type, encoder: Encoder) -> bytes:

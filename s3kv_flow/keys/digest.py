@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import xxhash
 
 #: Hashed first, everywhere: a change of the encoding is a clean miss. Change it with the golden keys.
-SCHEME: Final = b"s3kv-key/1\0"
+SCHEME: Final = b"s3kv-key/2\0"
 
 
 class Incremental(Protocol):
@@ -30,3 +30,23 @@ class Digest:
 
 #: XXH3 (https://github.com/Cyan4973/xxHash): as fast as memory, not built against an adversary.
 XXH3_128: Final = Digest("xxh3_128", xxhash.xxh3_128_digest, xxhash.xxh3_128)
+
+
+def _blake3(data: bytes) -> bytes:
+    from blake3 import blake3
+
+    return bytes(blake3(data).digest())
+
+
+def _blake3_begin(data: bytes) -> Incremental:
+    from blake3 import blake3
+
+    running: Incremental = blake3(data)
+    return running
+
+
+#: BLAKE3 (https://github.com/BLAKE3-team/BLAKE3): for inputs that an adversary writes, who could
+#: make two of them with one XXH3.
+BLAKE3: Final = Digest("blake3", _blake3, _blake3_begin)
+
+DIGESTS: Final = {digest.name: digest for digest in (XXH3_128, BLAKE3)}
