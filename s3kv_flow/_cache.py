@@ -53,6 +53,8 @@ from s3kv_flow.errors import (
 from s3kv_flow.keys.call import BindingError, CallKey
 from s3kv_flow.keys.code import Identity
 from s3kv_flow.keys.digest import DIGESTS
+from s3kv_flow.keys.parts import Parts
+from s3kv_flow.keys.parts import dump as dump_parts
 from s3kv_flow.keys.source import module_name
 from s3kv_flow.tiers.chain import Found, UnreadableError
 
@@ -80,6 +82,8 @@ class Claim:
     turn: Turn
     miss: Miss
     tags: Mapping[str, str] | Exception
+    parts: str | None
+    """What the key is made of, for `explain`; taken before the function may change its arguments."""
 
 
 class FunctionCache:
@@ -118,6 +122,11 @@ class FunctionCache:
         limit = policy.age_limit
         self._max_age_seconds = None if limit is None else limit.total_seconds()
         self._said: set[str] = set()
+
+    @property
+    def backend(self) -> Backend:
+        """The blocks of the store, which may be another one at each call."""
+        return self._backend()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # In another process it is made anew: no client, lock or counter travels.
@@ -190,7 +199,7 @@ class FunctionCache:
             self._backend().flight.leave(turn, Outcome.LOOK_AGAIN)
             return found
         self.counters.miss(found.reason.value)
-        return Claim(call, turn, found, self._tags_or_error(call))
+        return self._claim(call, turn, found)
 
     def _find(self, call: Call) -> Hit[Any] | Miss:
         """Look everywhere; a store that fails is a miss unless the caller wants to know."""
@@ -318,7 +327,21 @@ class FunctionCache:
                 raise
             replaces = None
         self.counters.miss(MissReason.REFRESH.value)
-        return Claim(call, turn, Miss(MissReason.REFRESH, replaces), self._tags_or_error(call))
+        return self._claim(call, turn, Miss(MissReason.REFRESH, replaces))
+
+    def _claim(self, call: Call, turn: Turn, miss: Miss) -> Claim:
+        return Claim(call, turn, miss, self._tags_or_error(call), self._parts_text(call))
+
+    def parts(self, call: Call) -> Parts:
+        """Give what a call's key is made of, by name."""
+        return self._keys.parts(call.args, call.kwargs)
+
+    def _parts_text(self, call: Call) -> str | None:
+        try:
+            return dump_parts(self.parts(call))
+        except Exception:  # it only helps to explain
+            logger.debug("no parts of the key of %s", call.key, exc_info=True)
+            return None
 
     def _current(self, call: Call) -> Precondition:
         backend = self._backend()
@@ -354,7 +377,8 @@ class FunctionCache:
                 return False, value
             if isinstance(tags, Exception):
                 raise tags
-            packed = self._pack(backend, call, value, seconds, tags)
+            about = self._about(backend, seconds, tags, claim.parts)
+            packed = backend.pack.pack(call.key, value, about, self.policy.codec)
         except UnsafeCodecError as error:
             if self.policy.on_error == "raise":
                 raise
@@ -383,9 +407,10 @@ class FunctionCache:
             return etag is not None, value
         return bool(backend.chain.local) or etag is not None, value
 
-    def _pack(
-        self, backend: Backend, call: Call, value: Any, seconds: float, tags: Mapping[str, str]
-    ) -> Packed:
+    def _about(
+        self, backend: Backend, seconds: float, tags: Mapping[str, str], parts: str | None
+    ) -> dict[str, Any]:
+        """Give what an entry's header says of it."""
         about: dict[str, Any] = {
             "name": self.name,
             "created": round(backend.clock.now(), 3),
@@ -394,7 +419,9 @@ class FunctionCache:
         }
         if tags:
             about["tags"] = dict(tags)
-        return backend.pack.pack(call.key, value, about, self.policy.codec)
+        if parts is not None:
+            about["parts"] = parts
+        return about
 
     def _put(
         self,
@@ -432,7 +459,8 @@ class FunctionCache:
         """
         backend = self._backend()
         tags = self._tags(call)
-        packed = self._pack(backend, call, value, 0.0, tags)
+        about = self._about(backend, 0.0, tags, self._parts_text(call))
+        packed = backend.pack.pack(call.key, value, about, self.policy.codec)
         etag: ETag | None = None
         if not backend.local_only:
             for _ in range(PUT_ATTEMPTS):

@@ -11,12 +11,15 @@ import functools
 import inspect
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, overload
 
 from s3kv_flow._backend import Backend
 from s3kv_flow._cache import Call, Claim, FunctionCache
+from s3kv_flow._explain import Explanation
+from s3kv_flow._explain import entries as entries_of
+from s3kv_flow._explain import explain as explained
 from s3kv_flow._lease import Wait
 from s3kv_flow._model import Cleared, Entry, Hit, Outcome
 from s3kv_flow._policy import Policy
@@ -70,6 +73,12 @@ class CachedFunction(Protocol[P, R_co]):
     def cache_clear(self) -> Cleared:
         """Forget all results of this function, here and in the bucket."""
 
+    def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """Say why the call hits or misses: what differs from the entry most like it."""
+
+    def entries(self) -> Iterator[Entry]:
+        """Give the entries of this function, lazily, without their values."""
+
     def cache_info(self) -> CacheInfo:
         """Give this process's counters."""
 
@@ -107,6 +116,12 @@ class CachedCoroutineFunction(Protocol[P, R_co]):
 
     async def cache_clear(self) -> Cleared:
         """Forget all results of this function, here and in the bucket."""
+
+    async def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """Say why the call hits or misses: what differs from the entry most like it."""
+
+    async def entries(self) -> list[Entry]:
+        """Give the entries of this function, without their values."""
 
     def cache_info(self) -> CacheInfo:
         """Give this process's counters."""
@@ -205,11 +220,17 @@ def _with_functions(function: Callable[..., Any], cache: FunctionCache) -> Any:
     def cache_clear() -> Cleared:
         return cache.clear()
 
+    def explain(*args: Any, **kwargs: Any) -> Explanation:
+        return explained(cache, cache.call(args, kwargs))
+
+    def entries() -> Iterator[Entry]:
+        return entries_of(cache)
+
     def cache_info() -> CacheInfo:
         return cache.counters.info()
 
-    operations = (key, contains, peek, get, put, refresh, invalidate, cache_clear, cache_info)
-    return _attach(cached_function, cache, operations)
+    reading = (key, contains, peek, get, explain, entries, cache_info)
+    return _attach(cached_function, cache, (*reading, put, refresh, invalidate, cache_clear))
 
 
 # The async driver
@@ -285,11 +306,17 @@ def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
     async def cache_clear() -> Any:
         return await _in_thread(cache.clear)
 
+    async def explain(*args: Any, **kwargs: Any) -> Any:
+        return await _in_thread(explained, cache, cache.call(args, kwargs))
+
+    async def entries() -> Any:
+        return await _in_thread(lambda: list(entries_of(cache)))
+
     def cache_info() -> CacheInfo:
         return cache.counters.info()
 
-    operations = (key, contains, peek, get, put, refresh, invalidate, cache_clear, cache_info)
-    return _attach(cached_function, cache, operations)
+    reading = (key, contains, peek, get, explain, entries, cache_info)
+    return _attach(cached_function, cache, (*reading, put, refresh, invalidate, cache_clear))
 
 
 class _Cancelled(BaseException):

@@ -14,6 +14,7 @@ from s3kv_flow.keys import handlers as handlers
 from s3kv_flow.keys.code import Identity
 from s3kv_flow.keys.deep import on_a_deep_stack
 from s3kv_flow.keys.digest import SCHEME, XXH3_128, Digest
+from s3kv_flow.keys.parts import Parts, of_call
 from s3kv_flow.keys.token import INLINE_BYTES, SCALARS, Encoder
 
 _Kind = inspect.Parameter
@@ -150,6 +151,15 @@ class CallKey:
                     error.within(name)
                     raise
         return parts
+
+    def parts(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parts:
+        """Give what a call's key is made of, by name, as digests."""
+        if self._key is not None:
+            counted: Mapping[str, Any] = {"key(...)": self._key(*args, **kwargs)}
+        else:
+            arguments = self.arguments(args, kwargs)
+            counted = {name: one for name, one in arguments.items() if name not in self._ignore}
+        return of_call(counted, self.identity.parts(self._digest), self._digest)
 
     def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Bind a call's arguments to the parameters, defaults filled in."""

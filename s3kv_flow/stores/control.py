@@ -111,6 +111,16 @@ class Boto3Objects:
         except _ExpectedError as expected:
             return NOT_MODIFIED if expected.status == 304 else None
 
+    def get_start(self, name: str, size_bytes: int) -> StoredObject | None:
+        try:
+            return self._read(name, {"Range": f"bytes=0-{size_bytes - 1}"})
+        except _ExpectedError:
+            return None
+        except StoreUnavailableError as error:
+            if _status(error.__cause__) == 416:  # it is empty, and has no first byte
+                return self._read(name, {})
+            raise
+
     def get_version(self, name: str, version: str) -> StoredObject | None:
         try:
             return self._read(name, _version(version))
@@ -127,7 +137,9 @@ class Boto3Objects:
             raise
         except Exception as error:  # the body broke off
             self._raise(error, name)
-        return StoredObject(_meta(name, answer, len(body)), memoryview(body))
+        _, _, whole = answer.get("ContentRange", "").partition("/")
+        size = int(whole) if whole.isdigit() else len(body)
+        return StoredObject(_meta(name, answer, size), memoryview(body))
 
     def head(self, name: str) -> ObjectMeta | None:
         try:

@@ -85,6 +85,10 @@ class MemoryStore:
             return None
         return NOT_MODIFIED if found.meta.etag == unless else found
 
+    def get_start(self, name: str, size_bytes: int) -> StoredObject | None:
+        found = self._stored(name)
+        return None if found is None else StoredObject(found.meta, found.body[:size_bytes])
+
     def head(self, name: str) -> ObjectMeta | None:
         found = self._stored(name)
         return None if found is None else found.meta

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -32,6 +33,7 @@ from s3kv_flow.stores.failures import failure, from_obstore
 if TYPE_CHECKING:
     from obstore.store import S3Store as ObstoreS3
 
+_STATUS_416: Final = re.compile(r"status code: 416")
 #: Reads are repeated by obstore itself; writes never are (see `Put`).
 READ_RETRIES: Final = 2
 DELETE_BATCH: Final = 1000
@@ -95,17 +97,32 @@ class ObstoreObjects:
         import obstore
 
         try:
-            options: Any = None if unless is None else {"if_none_match": f'"{unless}"'}
-            answer = obstore.get(self._reads, name, options=options)
-            body = memoryview(answer.bytes())
-        except FileNotFoundError as error:
-            self._check_absent(error, name)
-            return None
+            return self._read(name, {} if unless is None else {"if_none_match": f'"{unless}"'})
         except obstore.exceptions.NotModifiedError:
             return NOT_MODIFIED
         except obstore.exceptions.BaseError as error:
             raise self._failure(error, name) from error
+
+    def _read(self, name: str, options: Any) -> StoredObject | None:
+        import obstore
+
+        try:
+            answer = obstore.get(self._reads, name, options=options or None)
+            body = memoryview(answer.bytes())
+        except FileNotFoundError as error:
+            self._check_absent(error, name)
+            return None
         return StoredObject(_meta(answer.meta, answer.attributes), body)
+
+    def get_start(self, name: str, size_bytes: int) -> StoredObject | None:
+        import obstore
+
+        try:
+            return self._read(name, {"range": (0, size_bytes)})
+        except obstore.exceptions.BaseError as error:
+            if _STATUS_416.search(str(error)):  # it is empty, and has no first byte
+                return self._read(name, {})
+            raise self._failure(error, name) from error
 
     def head(self, name: str) -> ObjectMeta | None:
         import obstore

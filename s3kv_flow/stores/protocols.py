@@ -38,6 +38,11 @@ class Get(Protocol):
         """Give the object; None where S3 says it is absent; NOT_MODIFIED where ``unless`` holds."""
 
 
+class GetStart(Protocol):
+    def get_start(self, name: str, size_bytes: int) -> StoredObject | None:
+        """Give the object's first bytes, all of it where it is shorter; None where it is absent."""
+
+
 class Head(Protocol):
     def head(self, name: str) -> ObjectMeta | None:
         """Give what is known of the object, metadata included; None where S3 says it is absent."""
@@ -74,7 +79,7 @@ class List(Protocol):
         """Give all objects whose names begin with ``prefix``, lazily and in no promised order."""
 
 
-class ObjectStore(Get, Head, Put, Delete, List, Protocol):
+class ObjectStore(Get, GetStart, Head, Put, Delete, List, Protocol):
     """All verbs of the data plane."""
 
     def close(self) -> None:

@@ -67,6 +67,9 @@ class S3Store:
     def get(self, name: str, *, unless: ETag | None = None) -> StoredObject | NotModified | None:
         return self._data.get(name, unless=unless)
 
+    def get_start(self, name: str, size_bytes: int) -> StoredObject | None:
+        return self._data.get_start(name, size_bytes)
+
     def head(self, name: str) -> ObjectMeta | None:
         return self._data.head(name)
 

@@ -62,6 +62,15 @@ class ObjectStoreContract:
         assert isinstance(found, StoredObject)
         assert bytes(found.body) == b""
 
+    def test_the_start_of_an_object_is_read_alone(self, store: ObjectStore, name: str) -> None:
+        """All of it where it is shorter; the size is that of the whole."""
+        for body, start in ((b"x" * 1000, b"x" * 100), (b"short", b"short"), (b"", b"")):
+            store.put(name, [body])
+            found = store.get_start(name, 100)
+            assert found is not None
+            assert (bytes(found.body), found.meta.size_bytes) == (start, len(body))
+        assert store.get_start(f"{name}-absent", 100) is None
+
     def test_absent_is_none(self, store: ObjectStore, name: str) -> None:
         """Not an exception, and not an empty body."""
         assert store.get(name) is None

@@ -81,6 +81,9 @@ class WrappedStore:
     def get(self, name: str, *, unless: ETag | None = None) -> StoredObject | NotModified | None:
         return self.request("get", name, lambda: self.inner.get(name, unless=unless))
 
+    def get_start(self, name: str, size_bytes: int) -> StoredObject | None:
+        return self.request("get_start", name, lambda: self.inner.get_start(name, size_bytes))
+
     def head(self, name: str) -> ObjectMeta | None:
         return self.request("head", name, lambda: self.inner.head(name))
 
