@@ -12,6 +12,7 @@ import click
 from s3kv_flow import __version__
 from s3kv_flow.cli.demo import demo
 from s3kv_flow.cli.doctor import doctor, policy_command
+from s3kv_flow.cli.explain import check_key, explain
 from s3kv_flow.cli.keys import keys
 from s3kv_flow.cli.local import local
 from s3kv_flow.cli.locks import hold, lock
@@ -57,6 +58,7 @@ for _command in (
     *(ls, get, put, rm, cp, merge, stat),
     *(tag, find, repair, gc),
     *(lock, hold),
+    *(explain, check_key),
     *(doctor, policy_command, keys, local, demo),
 ):
     commands.add_command(_command)
