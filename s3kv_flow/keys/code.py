@@ -459,10 +459,8 @@ def _fields_of(kind: type) -> list[tuple[str, Any]]:
             ("", [(name, getattr(options, name, None)) for name in ("eq", "order", "frozen")])
         )
         for field in dataclasses.fields(kind):
-            default = "missing" if field.default is dataclasses.MISSING else (field.default,)
-            factory = (
-                None if field.default_factory is dataclasses.MISSING else field.default_factory
-            )
+            default = "missing" if _is_missing(field.default) else (field.default,)
+            factory = None if _is_missing(field.default_factory) else field.default_factory
             flags = (field.init, field.compare, field.hash, field.kw_only)
             fields.append((field.name, (default, factory, flags)))
     for attribute in getattr(kind, "__attrs_attrs__", ()):
@@ -472,6 +470,11 @@ def _fields_of(kind: type) -> list[tuple[str, Any]]:
         stated = (_annotation(field.annotation), field.default, field.default_factory)
         fields.append((name, (*stated, list(field.metadata))))
     return fields
+
+
+def _is_missing(value: Any) -> bool:
+    # By its type: a class that travelled in a pickle has a copy of dataclasses' own.
+    return isinstance(value, type(dataclasses.MISSING))
 
 
 def _annotation(annotation: Any) -> Any:
@@ -518,7 +521,6 @@ _CONSTANT_TYPES: Final = frozenset(
         pathlib.PurePosixPath,
         types.ModuleType,
         types.BuiltinFunctionType,
-        types.FunctionType,
     }
 )
 
@@ -528,11 +530,29 @@ def _is_constant(value: Any) -> bool:
     kind = type(value)
     if kind in (tuple, frozenset):
         return len(value) <= 64 and all(map(_is_constant, value))
+    if kind is types.FunctionType:
+        identity = value.__dict__.get(IDENTITY_ATTRIBUTE)
+        return identity is None or not identity.depends_on
     return kind in _CONSTANT_TYPES or isinstance(value, type)
 
 
+def _namespace(value: Any) -> dict[str, Any] | None:
+    """Give the module that code was written in, also where it came by value to another process.
+
+    There ``__main__`` is another script, but functions bring the name of their file along, and so
+    do the methods of a class.
+    """
+    functions = vars(value).values() if isinstance(value, type) else (value,)
+    for function in map(_plain, functions):
+        namespace = getattr(function, "__globals__", None)
+        if namespace is not None and namespace.get("__name__") == value.__module__:
+            found: dict[str, Any] = namespace
+            return found
+    return None
+
+
 def _name(value: Any) -> str:
-    module = source.module_name(getattr(value, "__module__", None))
+    module = source.module_name(getattr(value, "__module__", None), _namespace(value))
     return f"{module}:{getattr(value, '__qualname__', getattr(value, '__name__', ''))}"
 
 

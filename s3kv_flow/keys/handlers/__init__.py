@@ -60,5 +60,5 @@ def _family(package: str) -> Callable[[], Callable[[Any, Encoder], bytes | None]
     return load
 
 
-for _package in ("numpy", "pandas", "pyarrow", "polars"):
+for _package in ("numpy", "pandas", "pyarrow", "polars", "scipy", "torch"):
     BY_PACKAGE[_package] = _family(_package)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from s3kv_flow.keys.handlers.pyarrow import column
 from s3kv_flow.keys.token import Encoder
@@ -34,10 +35,17 @@ def _series(value: pl.Series, encoder: Encoder) -> bytes:
         # The codes of a Categorical depend on what else the process has seen.
         body = column(value.cast(pl.String).to_arrow(), encoder)
     else:
-        body = column(value.to_arrow(), encoder)
+        body = _column(value, encoder)
     return encoder.node(
         b"polars series", encoder.token(value.name), encoder.token(_type(kind)), body
     )
+
+
+def _column(value: pl.Series, encoder: Encoder) -> bytes:
+    try:
+        return column(value.to_arrow(), encoder)
+    except pa.ArrowInvalid:  # Arrow has no such type, 128-bit integers for one
+        return encoder.token(value.to_list())
 
 
 def _type(kind: Any) -> str:

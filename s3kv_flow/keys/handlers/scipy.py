@@ -1,0 +1,47 @@
+"""scipy.sparse matrices and arrays: format, shape, dtype and values; not the order they lie in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from s3kv_flow.keys.handlers import numpy as numpy_keys
+from s3kv_flow.keys.token import Encoder
+
+
+def encode(value: Any, encoder: Encoder) -> bytes | None:
+    """Give the token of a sparse matrix or array; None for what else SciPy made."""
+    if not sparse.issparse(value):
+        return None
+    about = encoder.record(
+        b"sparse",
+        type(value).__name__,
+        value.format,
+        tuple(map(int, value.shape)),
+        np.dtype(value.dtype),
+    )
+    return encoder.node(
+        b"scipy", about, *(numpy_keys.array(part, encoder) for part in _parts(value))
+    )
+
+
+def _parts(value: Any) -> list[Any]:
+    if value.format in ("csr", "csc", "bsr"):
+        # Asking for canonical form notes the answer in the matrix: ask a copy that shares the data.
+        shown = type(value)((value.data, value.indices, value.indptr), shape=value.shape)
+        if not shown.has_canonical_format:
+            shown = value.copy()
+            shown.sum_duplicates()
+        return [_wide(shown.indptr), _wide(shown.indices), shown.data]
+    if value.format == "dia":
+        order = np.argsort(value.offsets, kind="stable")
+        return [_wide(value.offsets[order]), value.data[order]]
+    triples = value.tocoo(copy=True)
+    triples.sum_duplicates()
+    return [*map(_wide, triples.coords), triples.data]
+
+
+def _wide(indices: Any) -> Any:
+    return np.asarray(indices).astype(np.int64)  # how wide they are is storage

@@ -1,0 +1,51 @@
+"""PyTorch tensors, parameters, dtypes, devices and generators; modules are walked like objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from s3kv_flow.errors import UnhashableArgumentError
+from s3kv_flow.keys.handlers import numpy as numpy_keys
+from s3kv_flow.keys.token import Encoder
+
+
+def encode(value: Any, encoder: Encoder) -> bytes | None:
+    """Give the token of what PyTorch made; None for modules and other objects."""
+    if isinstance(value, torch.Tensor):
+        return _tensor(value, encoder)
+    if isinstance(value, (torch.dtype, torch.device, torch.layout, torch.memory_format)):
+        return encoder.record(b"torch", type(value).__name__, str(value))
+    if isinstance(value, torch.Size):
+        return encoder.record(b"torch size", tuple(value))
+    if isinstance(value, torch.Generator):
+        return encoder.record(b"torch generator", str(value.device), value.get_state())
+    return None
+
+
+def _tensor(value: Any, encoder: Encoder) -> bytes:
+    if value.device.type != "cpu":
+        raise UnhashableArgumentError(
+            f"a tensor on {value.device} is not in this process's memory",
+            way_out="Pass tensor.cpu(), or leave it out with ignore=(...).",
+        )
+    if value.layout is not torch.strided:
+        raise UnhashableArgumentError(
+            f"a tensor of layout {value.layout} has no stable key", way_out="Pass it dense."
+        )
+    about = encoder.record(
+        b"tensor",
+        # Parameter or plain: a subclass of a user's own counts as its class.
+        type(value).__name__ if type(value).__module__.startswith("torch") else type(value),
+        str(value.dtype),
+        tuple(value.shape),
+        value.requires_grad,
+    )
+    plain = value.detach().resolve_conj().resolve_neg().contiguous()
+    if plain.is_quantized:
+        plain = plain.int_repr()
+        about += encoder.record(b"quantized", str(value.qscheme()), repr(value))
+    # As bytes: NumPy has no bfloat16. A tensor without dimensions has no bytes to view.
+    raw = plain.reshape(-1).view(torch.uint8).numpy()
+    return encoder.node(b"torch tensor", about, numpy_keys.array(raw, encoder))
