@@ -8,6 +8,7 @@ one path only. Shared and copied parts look alike; a cycle is a reference back b
 from __future__ import annotations
 
 import math
+import operator
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -23,6 +24,7 @@ FAST_FROM: Final = 8
 
 _pack_float = struct.Struct("<d").pack
 _pack_count = struct.Struct("<Q").pack
+_PACKED: Final = frozenset({float, int, str})
 _NAN: Final = b"f\0\0\0\0\0\0\xf8\x7f"
 
 #: `handlers` fills these: exact type, base class, and package to a function of (value, encoder).
@@ -154,20 +156,22 @@ class Encoder:
         known = self._memo.get(identity)
         if known is not None:
             return known
-        depth = self._stack.get(identity)
+        stack = self._stack
+        depth = stack.get(identity)
         if depth is not None:
             self._lowest = min(self._lowest, depth)
-            return b"^" + _pack_count(len(self._stack) - depth)
-        depth = len(self._stack)
+            return b"^" + _pack_count(len(stack) - depth)
+        depth = len(stack)
         outer, self._lowest = self._lowest, depth + 1
-        self._stack[identity] = depth
+        stack[identity] = depth
         try:
-            token = self._encode(value)
+            handler = EXACT.get(type(value))
+            token = handler(value, self) if handler is not None else self._inexact(value)
         except BaseException:
             self._lowest = outer
             raise
         finally:
-            del self._stack[identity]
+            del stack[identity]
         if self._lowest >= depth:  # no reference back leaves this part
             self._memo[identity] = token
             self._kept.append(value)
@@ -176,11 +180,9 @@ class Encoder:
             self._lowest = min(outer, self._lowest)
         return token
 
-    def _encode(self, value: Any) -> bytes:
+    def _inexact(self, value: Any) -> bytes:
+        """Give the token of a value whose exact type has no handler."""
         kind = type(value)
-        handler = EXACT.get(kind)
-        if handler is not None:
-            return handler(value, self)
         own = getattr(kind, "__s3kv_key__", None)
         if own is not None:
             try:
@@ -217,12 +219,18 @@ class Encoder:
             fast = self._homogeneous(tag, values)
             if fast is not None:
                 return fast
-        token = self.token
-        tokens = []
+        compound, scalars, long = self._compound, SCALARS, INLINE_BYTES + 2
+        tokens: list[bytes] = []
+        add = tokens.append
         position = 0
         try:
-            for value in values:
-                tokens.append(token(value))
+            for value in values:  # `token`, inlined: most of the time of nested data goes here
+                scalar = scalars.get(type(value))
+                if scalar is None:
+                    add(compound(value))
+                else:
+                    one = scalar(value)
+                    add(one if len(one) <= long else self.node(b"long", one))
                 position += 1
         except UnhashableArgumentError as error:
             error.within(step.format(position))
@@ -231,11 +239,9 @@ class Encoder:
 
     def _homogeneous(self, tag: bytes, values: Sequence[Any]) -> bytes | None:
         """Take the faster way where the values allow it, whatever their storage."""
-        kinds = set(map(type, values))
-        if len(kinds) != 1:
+        kind, size = type(values[0]), len(values)
+        if kind not in _PACKED or operator.countOf(map(type, values), kind) != size:
             return None
-        (kind,) = kinds
-        size = len(values)
         if kind is float:
             packed = struct.pack(f"<{size}d", *values)
             if any(map(math.isnan, values)):
@@ -247,6 +253,9 @@ class Encoder:
             except struct.error:
                 return None
         if kind is str:
+            text = "\0".join(values).encode("utf-8", "surrogatepass")
+            if text.count(b"\0") == size - 1:  # no value has one itself, so it tells them apart
+                return self.node(tag + b":t", _pack_count(size), text)
             encoded = [value.encode("utf-8", "surrogatepass") for value in values]
             lengths = struct.pack(f"<{size}Q", *map(len, encoded))
             return self.node(tag + b":s", _pack_count(size), lengths, b"".join(encoded))
