@@ -119,37 +119,22 @@ class CallKey:
                         continue
                 if encoder is None:
                     encoder = Encoder(digest)
-                parts.append(prefix + self._argument(encoder, prefix, value))
+                parts.append(prefix + _token(encoder, prefix[2:-1].decode(), value))
         else:
             parts += self._bound(args, kwargs)
         return digest.of(b"".join(parts)).hex()
 
-    def _argument(self, encoder: Encoder, prefix: bytes, value: Any) -> bytes:
-        try:
-            return encoder.token(value)
-        except UnhashableArgumentError as error:
-            error.within(prefix[2:-1].decode())
-            raise
-
     def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[bytes]:
         encoder = Encoder(self._digest)
         if self._key is not None:
-            try:
-                return [b"k", encoder.token(self._key(*args, **kwargs))]
-            except UnhashableArgumentError as error:
-                error.within("key(...)")
-                raise
+            return [b"k", _token(encoder, "key(...)", self._key(*args, **kwargs))]
         if self._signature is None:
             return [encoder.sequence(b"args", args), encoder.mapping(b"kwargs", kwargs.items())]
         parts = []
         for name, value in self.arguments(args, kwargs).items():
             prefix = self._prefixes.get(name)
             if prefix is not None:
-                try:
-                    parts.append(prefix + encoder.token(value))
-                except UnhashableArgumentError as error:
-                    error.within(name)
-                    raise
+                parts.append(prefix + _token(encoder, name, value))
         return parts
 
     def parts(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parts:
@@ -171,6 +156,25 @@ class CallKey:
             raise BindingError(str(error)) from None
         bound.apply_defaults()
         return bound.arguments
+
+
+def _token(encoder: Encoder, name: str, value: Any) -> bytes:
+    """Give an argument's token; whatever its own code raises, the error names the argument."""
+    try:
+        return encoder.token(value)
+    except UnhashableArgumentError as error:
+        error.within(name)
+        raise
+    except (RecursionError, MemoryError):
+        raise  # the first is tried again on a deeper stack
+    except Exception as error:
+        refused = UnhashableArgumentError(
+            f"hashing it raised {type(error).__name__}: {error}",
+            way_out="It may have changed meanwhile, or its own code failed. Leave it out with "
+            "ignore=(...), or say what to hash with key=....",
+        )
+        refused.within(name)
+        raise refused from error
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:

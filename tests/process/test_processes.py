@@ -441,3 +441,64 @@ def test_processes_share_one_cache_folder(tmp_path: Path) -> None:
     for process in processes:
         out, err = process.communicate(timeout=60)
         assert (json.loads(out), err) == ({"wrong": [], "info": {}}, "")
+
+
+BY_VALUE = """
+import dataclasses, enum, pickle, subprocess, sys
+import attrs, cloudpickle
+from s3kv_flow.testing.keys import token
+
+FACTOR = 3
+
+def helper(x):
+    return x * FACTOR
+
+class Plain:
+    limit = 5
+    def __init__(self, a):
+        self.a = a
+    def method(self):
+        return helper(self.a)
+
+@dataclasses.dataclass
+class Data:
+    a: int
+    b: list = dataclasses.field(default_factory=list)
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Frozen:
+    a: int = 1
+
+class Color(enum.Enum):
+    RED = 1
+    def method(self):
+        return 1
+
+@attrs.define
+class Attrs:
+    a: int = 1
+
+def closure(n):
+    return lambda x: helper(x) + n
+
+values = [Plain(1), Data(1), Frozen(), Color.RED, Attrs(), helper, closure(4), Plain, Data]
+here = [token(value) for value in values]
+script = '''
+import cloudpickle, sys
+from s3kv_flow.testing.keys import token
+for value in cloudpickle.load(sys.stdin.buffer):
+    print(token(value))
+'''
+there = subprocess.run([sys.executable, "-c", script], input=cloudpickle.dumps(values),
+                       capture_output=True, check=True).stdout.decode().split()
+assert [token(value) for value in values] == here, "pickling changed them"
+for value, one, other in zip(values, here, there):
+    if one != other:
+        print(value)
+"""
+
+
+def test_what_travels_by_value_has_the_same_key_there(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(BY_VALUE)
+    assert run(tmp_path, "script.py") == ([], False)

@@ -1,0 +1,128 @@
+"""Arguments whose own code fails, lies or never ends: a key or a named refusal, never a crash."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+import s3kv_flow as s3kv
+from s3kv_flow.testing import memory_store
+
+
+class RaisesAlways:
+    def __eq__(self, other):
+        raise RuntimeError("eq")
+
+    def __hash__(self):
+        raise RuntimeError("hash")
+
+    def __getattr__(self, name):
+        raise RuntimeError(f"getattr {name}")
+
+
+class RaisingProperty:
+    @property
+    def value(self):
+        raise ValueError("read")
+
+
+class LyingClass:
+    @property
+    def __class__(self):
+        return int
+
+
+class RaisingList(list):
+    def __len__(self):
+        return 10**9
+
+    def __iter__(self):
+        raise RuntimeError("iter")
+
+
+class NoReduction:
+    def __reduce__(self):
+        return 7
+
+
+class RaisingReduction:
+    def __reduce__(self):
+        raise OSError("no")
+
+
+class EndlessState:
+    def __getstate__(self):
+        return EndlessState()
+
+
+class EndlessKey:
+    def __s3kv_key__(self):
+        return [EndlessKey()]
+
+
+@pytest.fixture
+def step():
+    @memory_store().cached
+    def step(x):
+        return "computed"
+
+    return step
+
+
+@pytest.mark.parametrize("kind", [RaisesAlways, RaisingProperty, LyingClass])
+def test_code_that_a_key_does_not_need_is_not_run(step, kind):
+    assert step.key(kind()) == step.key(kind())
+
+
+@pytest.mark.parametrize("kind", [RaisingList, NoReduction, RaisingReduction])
+def test_code_that_fails_is_named_and_the_function_runs(step, kind, caplog):
+    value = kind()
+    with pytest.raises(s3kv.UnhashableArgumentError, match=r"^x\b"):
+        step.key(value)
+    assert step(value) == "computed"
+    assert "computes without the cache: x" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [EndlessState, EndlessKey])
+def test_what_never_ends_is_refused(step, kind):
+    with pytest.raises(s3kv.UnhashableArgumentError, match="nested too deep"):
+        step.key(kind())
+
+
+def test_an_interruption_is_not_swallowed(step):
+    class Interrupting:
+        def __reduce__(self):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        step.key(Interrupting())
+
+
+def test_an_argument_that_changes_meanwhile_gets_a_key_or_a_refusal(step):
+    changing = {number: number for number in range(1000)}
+    stop = threading.Event()
+
+    def change() -> None:
+        number = 0
+        while not stop.is_set():
+            changing[number % 5000] = number
+            changing.pop(number * 7 % 5000, None)
+            number += 1
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    try:
+        for _ in range(100):
+            try:
+                assert step.key(changing).startswith("cache/")
+            except s3kv.UnhashableArgumentError as error:
+                assert str(error).startswith("x")  # noqa: PT017 - either is right
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_two_million_small_objects_have_a_key(step):
+    many = [(number, str(number)) for number in range(700_000)]
+    assert step.key(many) == step.key(list(many))
