@@ -132,14 +132,15 @@ def cached(func: Any = None, /, *, policy: Policy | None = None, **options: Any)
         Options to begin with.
     **options
         The fields of :class:`Policy`, which override it: ``tags``, ``max_age_days``, ``max_age``,
-        ``name``, ``version``, ``ignore``, ``key``, ``code``, ``codec``, ``cache_if``,
-        ``revalidate_after``, ``on_error``.
+        ``name``, ``version``, ``ignore``, ``key``, ``code``,
+        ``depends_on``, ``key_hash``, ``codec``, ``cache_if``, ``revalidate_after``, ``on_error``.
 
     Returns
     -------
     CachedFunction
         A plain function of the same signature, with ``key``, ``contains``, ``peek``, ``get``,
-        ``put``, ``refresh``, ``invalidate``, ``cache_clear``, ``cache_info`` and ``__wrapped__``.
+        ``put``, ``refresh``, ``invalidate``, ``cache_clear``, ``cache_info``, ``entries``, ``explain``
+        and ``__wrapped__``.
 
     Raises
     ------
