@@ -112,6 +112,16 @@ class Lock:
     def __bool__(self) -> bool:
         return self.mode is not None or self.legal_hold
 
+    def __or__(self, other: Lock) -> Lock:
+        """Give a lock that protects from all that either does."""
+        modes = {self.mode, other.mode} - {None}
+        ends = [end for end in (self.retain_until, other.retain_until) if end is not None]
+        return Lock(
+            min(modes, default=None, key=str),  # COMPLIANCE before GOVERNANCE
+            max(ends, default=None),
+            self.legal_hold or other.legal_hold,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Protection:

@@ -312,7 +312,15 @@ class Writes:
 
     def _lock(self, key: str, name: str, place: Callable[[Protection], bool]) -> None:
         for _ in self._attempts(key):
-            if place(self.retention.locked(name, key)):
+            found = self.retention.locked(name, key)
+            if any(hidden.meta.name == name for hidden in self.retention.shadowed(name)):
+                raise KeyLockedError(
+                    "another tool has hidden a locked version of the key, and a lock on what hides "
+                    "it would keep it hidden",
+                    key=key,
+                    way_out="Bring it back with restore_locked (`s3kv lock restore`) first.",
+                )
+            if place(found):
                 return
 
     def _rewrite(self, key: str, found: Protection, lock: Lock) -> bool:
@@ -353,9 +361,10 @@ class Writes:
         tags = {} if tagged is None else tagged.tags
         body, metadata = self._renewed(key, hidden.meta.metadata, stored)
         for _ in self._attempts(key):
-            shown = self._store.head(name)
-            expect: Precondition = ABSENT if shown is None else shown.etag
-            lock = hidden.holding
+            shown = self._store.protection(name)
+            expect: Precondition = ABSENT if shown is None else shown.meta.etag
+            # What hides it may be locked in another way, and must not be hidden in its turn.
+            lock = hidden.holding | (Lock() if shown is None else shown.holding)
             if self._swap(name, body, expect, tags=tags, metadata=metadata, lock=lock) is not None:
                 return True
         raise AssertionError("unreachable")

@@ -235,6 +235,31 @@ def test_what_another_tool_hid_is_found_and_brought_back(kv, bucket):
     assert kv.verify_locks() == {}
 
 
+def test_a_lock_is_not_placed_on_what_hides_another(kv, bucket):
+    kv["key"] = "ours"
+    kv.place_retention_lock("key", 0.01)
+    foreign = Boto3Objects(bucket)
+    foreign.put(kv._backend.layout.document("key"), [b'"shadow"'])
+    for place in (lambda: kv.place_retention_lock("key", 1), lambda: kv.apply_legal_hold("key")):
+        with pytest.raises(s3kv.KeyLockedError, match="restore_locked"):
+            place()
+    assert kv.restore_locked("key")
+    kv.apply_legal_hold("key")
+    assert kv["key"] == "ours"
+
+
+def test_a_version_brought_back_keeps_the_lock_of_what_hid_it(kv, bucket):
+    kv["key"] = "ours"
+    kv.place_retention_lock("key", 0.01)
+    until = kv.get_lock("key").retain_until
+    foreign = Boto3Objects(bucket)
+    foreign.put(kv._backend.layout.document("key"), [b'"shadow"'], lock=s3kv.Lock(legal_hold=True))
+    assert kv.restore_locked("key")
+    assert kv.get_lock("key") == s3kv.Lock("GOVERNANCE", until, legal_hold=True)
+    assert kv["key"] == "ours"
+    assert kv.verify_locks() == {}
+
+
 def test_without_the_right_to_read_locks_nothing_is_overwritten():
     from s3kv_flow.stores.memory import MemoryStore
 
