@@ -36,6 +36,7 @@ from rich.console import Console
 from rich.table import Table
 
 import s3kv_flow as s3kv
+from s3kv_flow._model import ANY
 from s3kv_flow._parallel import in_parallel
 from s3kv_flow._server import LocalServer
 from s3kv_flow.keys.token import Encoder
@@ -314,7 +315,7 @@ def tags() -> list[Row]:
                 "delete 5,000 keys",
                 "one by one",
                 lambda: [objects.delete([name]) for name in one_by_one],
-                lambda: kv._backend.delete_many(batch),
+                lambda: kv._backend.delete_many((name, ANY) for name in batch),
                 0.25,
                 rounds=1,
             ),

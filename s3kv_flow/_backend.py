@@ -14,7 +14,7 @@ from s3kv_flow._clock import Clock, SystemClock
 from s3kv_flow._config import Settings
 from s3kv_flow._layout import Layout
 from s3kv_flow._lease import Flight
-from s3kv_flow._model import Blob, Deleted, ETag, ObjectMeta, Opened
+from s3kv_flow._model import Blob, Deleted, ETag, ObjectMeta, Opened, Precondition
 from s3kv_flow._pack import Pack, Packed
 from s3kv_flow._process import reset_after_fork
 from s3kv_flow._writes import Writes
@@ -137,16 +137,18 @@ class Backend:
                 yield key, found
 
     def delete_many(
-        self, names: Iterable[str], progress: Callable[[Deleted], object] | None = None
+        self,
+        objects: Iterable[tuple[str, Precondition]],
+        progress: Callable[[Deleted], object] | None = None,
     ) -> Deleted:
-        """Delete objects everywhere; locked ones stay, and are named in the result."""
-        rest, done = iter(names), Deleted(0)
+        """Delete objects everywhere, each if it is what is expected; locked ones stay, and are named."""
+        rest, done = iter(objects), Deleted(0)
         while some := list(islice(rest, DELETE_SLICE)):
             for deleted in self.writes.delete_many(some):
                 done += deleted
                 if progress is not None:
                     progress(done)
-            for name in some:
+            for name, _ in some:
                 self.chain.drop(name)
         return done
 

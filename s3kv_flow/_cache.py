@@ -23,6 +23,7 @@ from s3kv_flow._layout import cache_name, entry_key
 from s3kv_flow._lease import Turn, Wait
 from s3kv_flow._model import (
     ABSENT,
+    ANY,
     Blob,
     Cleared,
     Entry,
@@ -494,13 +495,13 @@ class FunctionCache:
             return backend.chain.clear(prefix)
         size = 0
 
-        def names() -> Iterator[str]:
+        def entries() -> Iterator[tuple[str, Precondition]]:
             nonlocal size
             for found in backend.objects.list(prefix):
                 size += found.size_bytes
-                yield found.name
+                yield found.name, ANY
 
-        deleted = backend.delete_many(names())
+        deleted = backend.delete_many(entries())
         backend.chain.clear(prefix)
         if deleted.locked:
             self._say("locked", f"{len(deleted.locked)} locked entries were kept")

@@ -16,16 +16,26 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from s3kv_flow._clock import Clock
 from s3kv_flow._layout import Layout
 from s3kv_flow._model import ObjectMeta, StoredObject
 from s3kv_flow._parallel import in_parallel
-from s3kv_flow.stores.protocols import DeleteIf, Get, List, PreconditionFailedError, Put, Tagging
+from s3kv_flow.stores.protocols import (
+    DeleteIf,
+    Get,
+    Head,
+    List,
+    PreconditionFailedError,
+    Put,
+    Tagging,
+)
+
+F = TypeVar("F")
 
 #: How long the data may be written after its markers.
 ANNOUNCED_FOR: Final = timedelta(hours=1)
@@ -34,7 +44,7 @@ COLLECT_AFTER: Final = timedelta(days=1)
 _NONCE_BYTES: Final = 16
 
 
-class Indexed(Get, Put, DeleteIf, List, Tagging, Protocol):
+class Indexed(Get, Head, Put, DeleteIf, List, Tagging, Protocol):
     """The verbs that the index needs."""
 
 
@@ -89,13 +99,35 @@ class TagIndex:
 
         def verified(marker: ObjectMeta) -> str | None:
             mark = self._read(marker)
-            # Of two tags with one digest, this may be the other.
-            named = mark is not None and (mark.tag, mark.value) == (tag, value)
-            return mark.name if named and mark is not None and self._is_so(mark) else None
+            return mark.name if mark is not None and self._says(mark, tag, value) else None
 
-        for name in in_parallel(verified, self._store.list(self._layout.markers(tag, value))):
-            if name is not None:
-                yield name
+        return self._verified(verified, tag, value)
+
+    def find_to_delete(self, tag: str, value: str) -> Iterator[ObjectMeta]:
+        """Give all objects that have the tag, each as it was when it had it, for a conditional delete.
+
+        An object that is written anew in between, perhaps without the tag, must not be deleted.
+        """
+
+        def verified(marker: ObjectMeta) -> ObjectMeta | None:
+            mark = self._read(marker)
+            meta = None if mark is None else self._store.head(mark.name)  # before its tags
+            if mark is None or meta is None or not self._says(mark, tag, value):
+                return None
+            return meta
+
+        return self._verified(verified, tag, value)
+
+    def _verified(
+        self, verified: Callable[[ObjectMeta], F | None], tag: str, value: str
+    ) -> Iterator[F]:
+        for found in in_parallel(verified, self._store.list(self._layout.markers(tag, value))):
+            if found is not None:
+                yield found
+
+    def _says(self, mark: Mark, tag: str, value: str) -> bool:
+        # Of two tags with one digest, this may be the other.
+        return (mark.tag, mark.value) == (tag, value) and self._is_so(mark)
 
     def _read(self, marker: ObjectMeta) -> Mark | None:
         """Give what a marker says; None if it is gone, or says nothing that we understand."""

@@ -205,8 +205,8 @@ class Writes:
                 return etag, body
         raise AssertionError("unreachable")
 
-    def delete(self, key: str, name: str) -> None:
-        """Delete an object; its markers stay, for the collector.
+    def delete(self, key: str, name: str, *, expect: Precondition = ANY) -> bool:
+        """Delete an object if it is what is expected; its markers stay, for the collector.
 
         Raises
         ------
@@ -217,35 +217,49 @@ class Writes:
             guard = self.retention.guard_delete(name, key)
             if guard is UNGUARDED:
                 self._store.delete([name])
-                return
+                return True
             if not isinstance(guard.expect, str):
-                return  # it is absent
+                return True  # it is absent
+            if expect not in (ANY, guard.expect):
+                return False
             try:
                 self._store.delete_if(name, guard.expect)
             except PreconditionFailedError:
                 continue
-            return
+            return True
+        raise AssertionError("unreachable")
 
-    def delete_many(self, names: Iterable[str]) -> Iterator[Deleted]:
-        """Delete objects in batches, in parallel; locked ones are kept, and named by their keys."""
-        rest = iter(names)
+    def delete_many(self, objects: Iterable[tuple[str, Precondition]]) -> Iterator[Deleted]:
+        """Delete objects in batches, in parallel, each if it is what is expected.
+
+        Locked ones are kept, and named by their keys.
+        """
+        rest = iter(objects)
         first = next(rest, None)
         if first is None:
             return
         rest = chain([first], rest)
-        if self.retention.possible(first):
+        if self.retention.possible(first[0]):
             yield from in_parallel(self._delete_unless_locked, rest)
         else:
             batches = iter(lambda: list(islice(rest, DELETE_BATCH)), [])
-            yield from in_parallel(lambda batch: Deleted(self._store.delete(batch)), batches)
+            yield from in_parallel(self._delete_batch, batches)
 
-    def _delete_unless_locked(self, name: str) -> Deleted:
+    def _delete_batch(self, batch: list[tuple[str, Precondition]]) -> Deleted:
+        expected = [(name, etag) for name, etag in batch if isinstance(etag, str)]
+        plain = [name for name, etag in batch if not isinstance(etag, str)]
+        kept = self._store.delete_each_if(expected) if expected else ()
+        if plain:
+            self._store.delete(plain)
+        return Deleted(len(batch) - len(kept))
+
+    def _delete_unless_locked(self, one: tuple[str, Precondition]) -> Deleted:
+        name, expect = one
         key = self._layout.key(name) or name
         try:
-            self.delete(key, name)
+            return Deleted(int(self.delete(key, name, expect=expect)))
         except KeyLockedError:
             return Deleted(0, (key,))
-        return Deleted(1)
 
     # Tags
 

@@ -334,7 +334,7 @@ class Keys(MutableMapping[str, Any]):
             Some are locked; all others are gone.
         """
         backend = self._backend
-        names = (backend.layout.document(key) for key in self.iter_keys())
+        names = ((backend.layout.document(key), ANY) for key in self.iter_keys())
         locked = backend.delete_many(names).locked
         if locked:
             raise KeyLockedError(

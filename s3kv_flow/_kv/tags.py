@@ -134,19 +134,20 @@ class TaggedKeys:
 
     def iter_keys_by_tag_value(self, tag: str, value: Any) -> Iterator[str]:
         """Give what :meth:`find_keys_by_tag_value` gives, lazily and in no promised order."""
-        for name in self._found(tag, value):
+        for name in self._backend.writes.index.find(*self._checked(tag, value)):
             key = self._backend.layout.key(name)
             if key is not None:
                 yield key
 
-    def _found(self, tag: str, value: Any) -> Iterator[str]:
+    def _checked(self, tag: str, value: Any) -> tuple[str, str]:
         ((name, text),) = check_tags({tag: value}).items()
-        return self._backend.writes.index.find(name, text)
+        return name, text
 
     def delete_by_tag(self, tag: str, value: Any, *, progress: Progress | None = None) -> Deleted:
         """Delete all keys that have a tag with a value, memoized results included.
 
-        In batches and in parallel; when it was interrupted, a second call does the rest.
+        In batches and in parallel; when it was interrupted, a second call does the rest. A key
+        that is written anew meanwhile stays, where the server keeps the conditions of deletes.
 
         Returns
         -------
@@ -162,7 +163,8 @@ class TaggedKeys:
         Deleted(count=1, locked=())
         """
         told = None if progress is None else lambda done: progress(done.count + len(done.locked))
-        return self._backend.delete_many(self._found(tag, value), told)
+        found = self._backend.writes.index.find_to_delete(*self._checked(tag, value))
+        return self._backend.delete_many(((meta.name, meta.etag) for meta in found), told)
 
     # The index itself
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from s3kv_flow._model import Deleted
+from s3kv_flow._model import ANY, Deleted
 from s3kv_flow.cli.output import (
     as_json,
     parse_tags,
@@ -144,7 +144,8 @@ def rm(
                 if prefix is not None
                 else map(layout.object, keys)
             )
-            done = kv._backend.delete_many(names, lambda deleted: told(deleted.count))
+            objects = ((name, ANY) for name in names)
+            done = kv._backend.delete_many(objects, lambda deleted: told(deleted.count))
     _report(done, as_json)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from base64 import b64encode
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -185,19 +185,31 @@ class Boto3Objects:
     def delete(self, names: Iterable[str]) -> int:
         count, rest = 0, iter(names)
         while batch := list(islice(rest, DELETE_BATCH)):
-            wanted = {"Objects": [{"Key": name} for name in batch], "Quiet": True}
-            answer = self._call("delete_objects", batch[0], Delete=wanted)
-            for refused in answer.get("Errors", ()):
-                if refused.get("Code") != "NoSuchKey":
-                    raise failure(
-                        refused.get("Code", "unknown"),
-                        refused.get("Message", ""),
-                        bucket=self._connection.bucket,
-                        endpoint=self._connection.endpoint,
-                        name=refused.get("Key"),
-                    )
+            self._delete([{"Key": name} for name in batch])
             count += len(batch)
         return count
+
+    def delete_each_if(self, expected: Sequence[tuple[str, ETag]]) -> set[str]:
+        return self._delete([{"Key": name, "ETag": etag} for name, etag in expected])
+
+    def _delete(self, objects: list[dict[str, str]]) -> set[str]:
+        """Delete objects in one request; give those whose condition did not hold."""
+        wanted = {"Objects": objects, "Quiet": True}
+        answer = self._call("delete_objects", objects[0]["Key"], Delete=wanted)
+        kept = set()
+        for refused in answer.get("Errors", ()):
+            code = refused.get("Code", "unknown")
+            if code in ("PreconditionFailed", "412"):
+                kept.add(refused["Key"])
+            elif code != "NoSuchKey":
+                raise failure(
+                    code,
+                    refused.get("Message", ""),
+                    bucket=self._connection.bucket,
+                    endpoint=self._connection.endpoint,
+                    name=refused.get("Key"),
+                )
+        return kept
 
     def list(self, prefix: str) -> Iterator[ObjectMeta]:
         token: dict[str, Any] = {}

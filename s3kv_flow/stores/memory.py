@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 
@@ -150,6 +150,16 @@ class MemoryStore:
         with self._lock:
             self._check(name, etag)
             self._delete(name)
+
+    def delete_each_if(self, expected: Sequence[tuple[str, ETag]]) -> set[str]:
+        kept = set()
+        for name, etag in expected:
+            try:
+                self.delete_if(name, etag)
+            except PreconditionFailedError:
+                if self.head(name) is not None:
+                    kept.add(name)
+        return kept
 
     def list(self, prefix: str) -> Iterator[ObjectMeta]:
         for name in sorted(self._objects):

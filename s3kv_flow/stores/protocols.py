@@ -6,7 +6,7 @@ Every store raises this library's own errors and no other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -97,6 +97,17 @@ class DeleteIf(Protocol):
         """
 
 
+class DeleteEachIf(Protocol):
+    def delete_each_if(self, expected: Sequence[tuple[str, ETag]]) -> Collection[str]:
+        """Delete, in one request, each object that is still the one with its ETag.
+
+        Returns
+        -------
+        collection of str
+            Those that are others by now, and were kept.
+        """
+
+
 class Tagging(Protocol):
     def tags(self, name: str, *, version: str | None = None) -> Tagged | None:
         """Give the object's tags; None where S3 says it is absent."""
@@ -150,5 +161,5 @@ class Time(Protocol):
         """Give the server's clock (UTC), to the second."""
 
 
-class Bucket(ObjectStore, LockedPut, DeleteIf, Tagging, Locking, Time, Protocol):
+class Bucket(ObjectStore, LockedPut, DeleteIf, DeleteEachIf, Tagging, Locking, Time, Protocol):
     """All verbs of a bucket, data plane and control plane."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Union
 
@@ -101,6 +101,9 @@ class S3Store:
 
     def delete_if(self, name: str, etag: ETag) -> None:
         self.control.delete_if(name, etag)
+
+    def delete_each_if(self, expected: Sequence[tuple[str, ETag]]) -> set[str]:
+        return self.control.delete_each_if(expected)
 
     def tags(self, name: str, *, version: str | None = None) -> Tagged | None:
         return self.control.tags(name, version=version)

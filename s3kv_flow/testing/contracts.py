@@ -188,6 +188,15 @@ class BucketContract(ObjectStoreContract):
         store.delete_if(name, second)
         assert store.head(name) is None
 
+    def test_deletes_each_that_is_expected(self, store: Bucket, name: str) -> None:
+        """In one request: others stay, and are named."""
+        names = [f"{name}-{number}" for number in range(3)]
+        etags = [store.put(one, [b"one"]) for one in names]
+        store.put(names[1], [b"two"])
+        assert set(store.delete_each_if(list(zip(names, etags)))) == {names[1]}
+        assert [store.head(one) is not None for one in names] == [False, True, False]
+        assert not store.delete_each_if([(names[0], etags[0])])
+
     def test_tags_come_back_as_given(self, store: Bucket, name: str) -> None:
         """With the write, set afterwards, replaced as a whole."""
         odd = {"a b": "x + y", "ключ": "é/=:@._-", "empty": ""}

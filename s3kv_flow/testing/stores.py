@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -111,6 +111,10 @@ class WrappedStore:
 
     def delete_if(self, name: str, etag: ETag) -> None:
         return self.request("delete_if", name, lambda: self.inner.delete_if(name, etag))
+
+    def delete_each_if(self, expected: Sequence[tuple[str, ETag]]) -> Collection[str]:
+        first = expected[0][0] if expected else ""
+        return self.request("delete_each_if", first, lambda: self.inner.delete_each_if(expected))
 
     def list(self, prefix: str) -> Iterator[ObjectMeta]:
         return self.request("list", prefix, lambda: self.inner.list(prefix))

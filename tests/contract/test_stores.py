@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from s3kv_flow._model import ETag
 from s3kv_flow.stores.connection import Connection
 from s3kv_flow.stores.control import Boto3Objects
 from s3kv_flow.stores.memory import MemoryStore
@@ -54,11 +55,21 @@ class _OnServers:
         store.close()
 
 
-class TestS3Store(_OnServers, BucketContract):
+class _Buckets(_OnServers, BucketContract):
+    def test_deletes_each_that_is_expected(self, store: Bucket, name: str) -> None:
+        if "moto" not in getattr(store, "connection", getattr(store, "_connection", None)).bucket:
+            super().test_deletes_each_that_is_expected(store, name)
+        else:  # it ignores conditions in bulk deletes, as older Ceph does
+            store.put(name, [b"one"])
+            assert not store.delete_each_if([(name, ETag("0" * 32))])
+            assert store.head(name) is None
+
+
+class TestS3Store(_Buckets):
     kind = S3Store
 
 
-class TestBoto3Objects(_OnServers, BucketContract):
+class TestBoto3Objects(_Buckets):
     kind = Boto3Objects
 
 

@@ -198,3 +198,27 @@ def test_the_age_of_markers_is_that_of_the_server():
     assert kv._backend.objects.server_time() == datetime.datetime.fromtimestamp(
         clock.now(), datetime.timezone.utc
     )
+
+
+@pytest.mark.parametrize("object_lock", [False, True], ids=["unversioned", "object lock"])
+def test_a_key_written_anew_amid_a_delete_by_tag_stays(object_lock):
+    from s3kv_flow.stores.memory import MemoryStore
+    from s3kv_flow.testing.stores import WrappedStore
+
+    class WritesAmid(WrappedStore):
+        armed = True
+
+        def request(self, verb, name, send):
+            answer = super().request(verb, name, send)
+            if verb == "tags" and self.armed:
+                self.armed = False  # verified, and not yet deleted
+                other["a"] = "fresh"
+            return answer
+
+    objects = MemoryStore(object_lock=object_lock)
+    other = memory_store(objects)
+    kv = memory_store(WritesAmid(objects))
+    kv.add("a", 1, tags={"t": "v"})
+    kv.add("b", 2, tags={"t": "v"})
+    assert kv.delete_by_tag("t", "v") == s3kv.Deleted(1)
+    assert dict(kv) == {"a": "fresh"}

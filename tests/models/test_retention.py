@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from s3kv_flow._model import Lock
+from s3kv_flow._model import ANY, Lock
 from s3kv_flow.errors import ConflictError, KeyLockedError
 from s3kv_flow.stores.memory import MemoryStore
 from s3kv_flow.stores.protocols import Bucket
@@ -29,7 +29,7 @@ def delete(store: Bucket, clock: ManualClock) -> None:
 
 
 def delete_many(store: Bucket, clock: ManualClock) -> Any:
-    return list(writes(store, clock).delete_many([NAME]))
+    return list(writes(store, clock).delete_many([(NAME, ANY)]))
 
 
 def retain(store: Bucket, clock: ManualClock) -> None:
