@@ -13,7 +13,7 @@ from s3kv_flow import __version__
 from s3kv_flow.cli.demo import demo
 from s3kv_flow.cli.doctor import doctor, policy_command
 from s3kv_flow.cli.explain import check_key, explain
-from s3kv_flow.cli.keys import keys
+from s3kv_flow.cli.keys import keys, reseal, verify
 from s3kv_flow.cli.local import local
 from s3kv_flow.cli.locks import hold, lock
 from s3kv_flow.cli.tags import find, gc, repair, tag
@@ -59,7 +59,8 @@ for _command in (
     *(tag, find, repair, gc),
     *(lock, hold),
     *(explain, check_key),
-    *(doctor, policy_command, keys, local, demo),
+    *(keys, reseal, verify),
+    *(doctor, policy_command, local, demo),
 ):
     commands.add_command(_command)
 

@@ -121,6 +121,59 @@ class Keyring:
             os.unlink(draft)
         return True
 
+    def replace(self, path: str | os.PathLike[str]) -> None:
+        """Put this keyring in the place of the file's, whole or not at all."""
+        draft = Path(path).with_name(f".{Path(path).name}.{os.urandom(8).hex()}")
+        self.write(draft)
+        os.replace(draft, path)
+
+    def adding(self, key_id: str | None = None) -> Keyring:
+        """Give a keyring with one new key at the end: it opens, and does not seal yet.
+
+        Raises
+        ------
+        ConfigurationError
+            There is a key of this id.
+        """
+        new = Keyring.generate(key_id)
+        (name,) = new
+        if name in self._keys:
+            raise ConfigurationError(f"there is a key {name!r} already", way_out="Name another.")
+        return Keyring({**self._keys, **new._keys})
+
+    def sealing_with(self, key_id: str) -> Keyring:
+        """Give a keyring of the same keys that seals with this one.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no such key.
+        """
+        return Keyring({key_id: self._held(key_id), **self._keys})
+
+    def without(self, key_id: str) -> Keyring:
+        """Give a keyring without a key: what it sealed cannot be opened any more.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no such key, or it is the one that seals.
+        """
+        self._held(key_id)
+        if self.sealing[0] == key_id:
+            raise ConfigurationError(
+                f"key {key_id!r} seals new entries", way_out="Let another one seal first."
+            )
+        return Keyring({name: key for name, key in self._keys.items() if name != key_id})
+
+    def _held(self, key_id: str) -> bytes:
+        secret = self._keys.get(key_id)
+        if secret is None:
+            raise ConfigurationError(
+                f"there is no key {key_id!r}", way_out=f"There are {', '.join(self)}."
+            )
+        return secret
+
     def text(self) -> str:
         """Give the keyring as :meth:`parse` reads it. This is the secret itself."""
         return "".join(
