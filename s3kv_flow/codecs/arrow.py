@@ -82,13 +82,26 @@ class PolarsCodec:
         data = file.getbuffer()
         if pl.read_ipc_schema(io.BytesIO(data)) != dict(frame.schema):
             return None
-        return Encoded([data], {"kind": kind})
+        # Arrow has no place for what Polars knows of a column's order, and joins and groups go by it.
+        arguments: dict[str, Any] = {"kind": kind}
+        ordered = {
+            str(position): bool(column.flags["SORTED_DESC"])
+            for position, column in enumerate(frame.get_columns())
+            if column.flags["SORTED_ASC"] or column.flags["SORTED_DESC"]
+        }
+        if ordered:
+            arguments["sorted"] = ordered
+        return Encoded([data], arguments)
 
     def decode(self, arguments: Mapping[str, Any], buffers: Sequence[memoryview]) -> Any:
         import polars as pl
 
         (data,) = buffers
         frame = pl.read_ipc(io.BytesIO(data))
+        columns = frame.get_columns()
+        for position, descending in arguments.get("sorted", {}).items():
+            column = columns[int(position)].set_sorted(descending=bool(descending))
+            frame = frame.replace_column(int(position), column)
         return frame if arguments["kind"] == "frame" else frame.to_series(0)
 
 

@@ -77,9 +77,10 @@ def describe_dtype(dtype: np.dtype[Any]) -> Any:
         return None
     described = _listed(np.lib.format.dtype_to_descr(dtype))
     try:
-        same = dtype_from(described) == dtype
+        again = dtype_from(described)
     except (TypeError, ValueError):
         return None
+    same = again == dtype and again.isalignedstruct == dtype.isalignedstruct
     return described if same else None
 
 

@@ -352,3 +352,18 @@ def test_large_compressible_payloads_shrink_and_random_ones_do_not() -> None:
     assert sum(map(len, zeros)) < 100_000
     assert 800_000 < sum(map(len, noise)) < 810_000
     round_trip(np.zeros(1_000_000))
+
+
+def test_what_polars_knows_of_a_column_s_order_is_kept() -> None:
+    frame = pl.DataFrame({"a": [2, 1], "b": [1, 2]}).sort("a")
+    found, _ = round_trip(frame, OPEN)
+    assert found.equals(frame)
+    assert found.flags == frame.flags
+    series = pl.Series([1, 3, 2]).sort(descending=True)
+    assert round_trip(series, OPEN)[0].flags == series.flags
+
+
+def test_aligned_records_come_back_aligned() -> None:
+    dtype = np.dtype([("a", "i1"), ("b", "f8")], align=True)
+    found, _ = round_trip(np.zeros(3, dtype))
+    assert found.dtype.isalignedstruct
