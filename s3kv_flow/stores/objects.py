@@ -22,6 +22,7 @@ from s3kv_flow._model import (
     StoredObject,
     Tags,
 )
+from s3kv_flow._parallel import in_parallel
 from s3kv_flow.errors import AccessDeniedError
 from s3kv_flow.stores.connection import (
     CONNECT_TIMEOUT_SECONDS,
@@ -37,6 +38,10 @@ _STATUS_416: Final = re.compile(r"status code: 416")
 #: Reads are repeated by obstore itself; writes never are (see `Put`).
 READ_RETRIES: Final = 2
 DELETE_BATCH: Final = 1000
+#: A larger object is read in pieces, side by side: measured, a third faster on one machine.
+PARALLEL_FROM_BYTES: Final = 32 * 1024 * 1024
+PIECE_BYTES: Final = 16 * 1024 * 1024
+READERS: Final = 4
 
 
 class ObstoreObjects:
@@ -108,11 +113,33 @@ class ObstoreObjects:
 
         try:
             answer = obstore.get(self._reads, name, options=options or None)
-            body = memoryview(answer.bytes())
+            meta = _meta(answer.meta, answer.attributes)
+            whole = "range" not in options
+            if whole and meta.size_bytes > PARALLEL_FROM_BYTES:
+                body = self._in_pieces(meta)
+            else:
+                body = memoryview(answer.bytes())
         except FileNotFoundError as error:
             self._check_absent(error, name)
             return None
-        return StoredObject(_meta(answer.meta, answer.attributes), body)
+        except obstore.exceptions.PreconditionError:
+            return self._read(name, options)  # written anew while its pieces were read
+        return StoredObject(meta, body)
+
+    def _in_pieces(self, meta: ObjectMeta) -> memoryview:
+        """Read a large object piece by piece, several at once, all of the same version."""
+        import obstore
+
+        store, body = self._reads, memoryview(bytearray(meta.size_bytes))
+
+        def read(start: int) -> None:
+            end = min(start + PIECE_BYTES, meta.size_bytes)
+            options: Any = {"range": (start, end), "if_match": meta.etag}
+            body[start:end] = memoryview(obstore.get(store, meta.name, options=options).bytes())
+
+        for _ in in_parallel(read, range(0, meta.size_bytes, PIECE_BYTES), workers=READERS):
+            pass
+        return body
 
     def get_start(self, name: str, size_bytes: int) -> StoredObject | None:
         import obstore

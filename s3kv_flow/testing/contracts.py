@@ -71,6 +71,15 @@ class ObjectStoreContract:
             assert (bytes(found.body), found.meta.size_bytes) == (start, len(body))
         assert store.get_start(f"{name}-absent", 100) is None
 
+    def test_large_objects_come_back_whole(self, store: ObjectStore, name: str) -> None:
+        """Also such as are read in pieces."""
+        piece = bytes(range(256)) * 4096
+        body = [piece] * 40 + [b"the end"]
+        store.put(name, body)
+        found = store.get(name)
+        assert isinstance(found, StoredObject)
+        assert found.body == b"".join(body)
+
     def test_absent_is_none(self, store: ObjectStore, name: str) -> None:
         """Not an exception, and not an empty body."""
         assert store.get(name) is None
