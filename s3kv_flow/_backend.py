@@ -172,8 +172,11 @@ class Backend:
 
     def admit(self, key: str, meta: ObjectMeta, opened: Opened) -> Blob:
         """Give the blob that local tiers hold of an entry that came from S3 and was verified."""
-        blob = self.local_blob(self.pack.repacked(opened), etag=meta.etag)
-        blob.opened = opened
+        if self.chain.local:
+            blob = self.local_blob(self.pack.repacked(opened), etag=meta.etag)
+        else:  # nobody will hold it, so it need not be made
+            blob = Blob([opened.payload], meta.etag, self.clock.now())
+        blob.opened, blob.stored_bytes = opened, meta.size_bytes
         return blob
 
     def verify(self, key: str, blob: Blob) -> None:

@@ -286,7 +286,7 @@ class FunctionCache:
             name=self.name,
             created=datetime.fromtimestamp(created, timezone.utc),
             age_seconds=backend.clock.now() - created,
-            size_bytes=found.blob.size_bytes,
+            size_bytes=found.blob.stored_bytes or found.blob.size_bytes,
             codec=header["codec"],
             tags=header.get("tags", {}),
             compute_seconds=header.get("compute", 0.0),

@@ -197,6 +197,8 @@ class Blob:
     verified: bool = False
     """The tier vouches that the bytes are the very ones that were verified when stored."""
     opened: Opened | None = None
+    stored_bytes: int = 0
+    """How large the object in the bucket is, where these bytes came from there."""
 
     @property
     def size_bytes(self) -> int:

@@ -40,7 +40,7 @@ READ_RETRIES: Final = 2
 DELETE_BATCH: Final = 1000
 #: A larger object is read in pieces, side by side: measured, a third faster on one machine.
 PARALLEL_FROM_BYTES: Final = 32 * 1024 * 1024
-PIECE_BYTES: Final = 16 * 1024 * 1024
+PIECE_BYTES: Final = 8 * 1024 * 1024
 READERS: Final = 4
 
 
