@@ -133,7 +133,7 @@ class Backend:
         key_of = self.layout.entry_key_of if prefix.startswith("cache/") else self.layout.key_of
         for found in self.objects.list(self.layout.documents(prefix)):
             key = key_of(found.name)
-            if key is not None:
+            if key is not None and key.startswith(prefix):  # `.json` is no part of a key
                 yield key, found
 
     def delete_many(

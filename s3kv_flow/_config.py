@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     import boto3
 
 DEFAULT_ROOT: Final = "s3kv"
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{1,254}\Z")
+_ENDPOINT = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?\Z")
 _TRUE: Final = {"1", "true", "yes", "on"}
 _FALSE: Final = {"0", "false", "no", "off", ""}
 
@@ -66,6 +69,11 @@ class Settings:
                 way_out="Give bucket=..., or set S3_BUCKET. "
                 "For a server of your own on this machine: `s3kv local start`.",
             )
+        if bucket is not None and not _BUCKET.match(str(bucket)):
+            raise ConfigurationError(
+                f"{bucket!r} is no name of a bucket",
+                way_out="Letters, digits, dots, dashes and underscores; no blanks, no slashes.",
+            )
         keyring = _keyring(have.get("keyring"), environ)
         cache_dir = Path(
             have.get("cache_dir") or environ.get("S3KV_CACHE_DIR") or _user_cache_dir()
@@ -109,7 +117,7 @@ def _where(have: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any
         or environ.get("AWS_ENDPOINT_URL_S3")
         or environ.get("AWS_ENDPOINT_URL")
     )
-    if endpoint and not endpoint.startswith(("http://", "https://")):
+    if endpoint and not _ENDPOINT.match(endpoint):
         raise ConfigurationError(
             f"the endpoint {endpoint!r} is no http or https URL",
             way_out="Write it as https://host:port.",

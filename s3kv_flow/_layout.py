@@ -37,7 +37,12 @@ _ENTRY_KEY: Final = re.compile(r"cache/[^/]+(/[^/]+)*/([0-9a-f]{2})/\2[0-9a-f]+\
 
 # Control characters and the backslash break listings or gets on some server; a percent sign is
 # escaped only where it would otherwise read as an escape, so that old names stay as they are.
-_STUMBLES = re.compile(r"[\x00-\x1f\x7f\\]|%(?=[0-9A-Fa-f]{2})")
+# The last two are no characters for XML, in which servers list.
+_STUMBLES = re.compile(r"[\x00-\x1f\x7f\\\ufffe\uffff]|%(?=[0-9A-Fa-f]{2})")
+#: Object names that are keys as they stand; others are looked at more closely.
+_PLAIN = re.compile(r"(?:(?!\.{1,2}(?:/|\Z))[^%/]+(?:/|\Z))+(?<!/)\Z")
+#: Where SeaweedFS keeps versions and parts: what lies there is not listed.
+_UNLISTED = re.compile(r".*\.versions\Z|\.uploads\Z")
 _TAG_STUMBLES = re.compile(r"[\x00-\x1f\x7f\\%/=]")
 _VALUE_STUMBLES = re.compile(r"[\x00-\x1f\x7f\\%/]")
 _MEMO_STUMBLES = re.compile(r"[^A-Za-z0-9._\-/]")
@@ -101,6 +106,12 @@ def _check_segments(text: str, key: str) -> None:
                 f"the key has {what}, which servers drop or refuse",
                 key=key,
                 way_out="Remove it from the key.",
+            )
+        if _UNLISTED.match(segment):
+            raise InvalidKeyError(
+                f"the key has a part {segment!r}, which some servers never list",
+                key=key,
+                way_out="Call it something else.",
             )
 
 
@@ -174,13 +185,14 @@ class Layout:
         """Give a prefix of keys that may have been written with the root, as older code does."""
         return prefix.removeprefix(self.root + "/")
 
-    def bare(self, key: str) -> str:
-        """Give the key that may have been written as its full object name."""
-        return (isinstance(key, str) and self.key(key)) or key
-
     def documents(self, prefix: str = "") -> str:
-        """Give the object-name prefix for keys that begin with ``prefix``."""
-        return f"{self.root}/{_encode(prefix, _STUMBLES)}"
+        """Give an object-name prefix of all keys that begin with ``prefix``, and perhaps of more.
+
+        How a percent sign is written depends on what follows it, so names are asked for up to
+        the first character that could be written otherwise.
+        """
+        plain = re.split(_STUMBLES.pattern + "|%", prefix, maxsplit=1)[0]
+        return f"{self.root}/{plain}"
 
     def key_of(self, name: str) -> str | None:
         """Give the KV key an object name stands for; None for objects that are none."""
@@ -189,7 +201,16 @@ class Layout:
             return None
         key = name[len(prefix) : -len(DOCUMENT_SUFFIX)]
         first, slash, _ = key.partition("/")
-        return None if not key or (slash and first in RESERVED) else unquote(key)
+        if not key or (slash and first in RESERVED):
+            return None
+        if _PLAIN.match(key):
+            return key
+        # Another tool may have given an object a name that no key of ours has.
+        found = unquote(key)
+        try:
+            return found if self.document(found) == name else None
+        except InvalidKeyError:
+            return None
 
     def entry(self, key: str) -> str:
         """Give the object name of a memoized result's key (``cache/<name>/<h2>/<digest>``)."""

@@ -21,6 +21,7 @@ from itertools import groupby
 from typing import Final, Protocol
 
 from s3kv_flow._model import ABSENT, ANY, Lock, Mode, ObjectMeta, Precondition, Protection, Version
+from s3kv_flow._parallel import in_parallel
 from s3kv_flow._process import reset_after_fork
 from s3kv_flow.errors import (
     AccessDeniedError,
@@ -213,7 +214,9 @@ class Retention:
                 key=key,
                 way_out="Remove a GOVERNANCE retention first, with remove_retention_lock.",
             )
-        self._store.retain(found.meta.name, wanted, version=found.meta.version)
+        # S3 takes a change of mode, even to the stricter one, for a bypass.
+        bypass = lock.mode != wanted.mode
+        self._store.retain(found.meta.name, wanted, version=found.meta.version, bypass=bypass)
         return True
 
     def release_retention(self, name: str, key: str) -> None:
@@ -297,15 +300,32 @@ class Retention:
             if len(versions) > 1 and (found := self._hidden(name, versions)) is not None:
                 yield found
 
+    def refuse_hidden(self, name: str, key: str) -> None:
+        """Raise where another tool has hidden a locked version of an object.
+
+        Raises
+        ------
+        KeyLockedError
+            A lock on what hides it, or its removal, would keep it hidden.
+        """
+        if any(hidden.meta.name == name for hidden in self.shadowed(name)):
+            raise KeyLockedError(
+                "another tool has hidden a locked version of the key",
+                key=key,
+                way_out="Bring it back with restore_locked (`s3kv lock restore`) first.",
+            )
+
     def _hidden(self, name: str, versions: list[Version]) -> Protection | None:
         latest = None
         if not versions[0].is_delete_marker:
             latest = self._store.protection(name, version=versions[0].version)
         shown = Lock() if latest is None else latest.holding
-        for older in versions[1:]:
-            if older.is_delete_marker:
-                continue
-            found = self._store.protection(name, version=older.version)
+        if shown.mode and shown.legal_hold:
+            return None
+        older = (version.version for version in versions[1:] if not version.is_delete_marker)
+        for found in in_parallel(
+            lambda version: self._store.protection(name, version=version), older
+        ):
             if found is None:
                 continue
             lock = found.holding

@@ -58,6 +58,7 @@ class LocalServer:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self._state = self.folder / "server.json"
+        self._port = self.folder / "port"
         self._identities = self.folder / "s3.json"
         self.keyring_file = self.folder / "keyring"
 
@@ -89,7 +90,7 @@ class LocalServer:
         if found is not None:
             return found
         binary = weed_binary()
-        port = free_ports() if port is None else _checked_ports(port)
+        port = self._last_port() or free_ports() if port is None else _checked_ports(port)
         self._prepare()
         log = (self.folder / "server.log").open("ab")
         with log:
@@ -99,13 +100,27 @@ class LocalServer:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                env={**os.environ, "HOME": str(self.folder), "GOMEMLIMIT": "512MiB"},
+                env=self._surroundings(),
                 start_new_session=True,
             )
         running = Running(process.pid, port)
         self._state.write_text(json.dumps(asdict(running)))
+        self._port.write_text(str(port))
         self._wait_until_ready(running, process)
         return running
+
+    def _surroundings(self) -> dict[str, str]:
+        # It would take credentials of the shell for its own, those of an earlier start included.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        return {**kept, "HOME": str(self.folder), "GOMEMLIMIT": "512MiB"}
+
+    def _last_port(self) -> int | None:
+        """Give the port of the last start if it is free: environments that name it go on working."""
+        try:
+            port = int(self._port.read_text())
+        except (OSError, ValueError):
+            return None
+        return port if _all_free(port) else None
 
     def _prepare(self) -> None:
         for part in ("data", "log"):

@@ -35,6 +35,12 @@ def check_tags(tags: Mapping[str, Any] | None, *, key: str | None = None) -> dic
                 f"tag {name!r} is no text", key=key, way_out="Give texts or numbers."
             )
         text = str(value)
+        if name.startswith("aws:"):
+            raise InvalidTagError(
+                f"tag {name!r} begins with aws:, which AWS keeps for itself",
+                key=key,
+                way_out="Call it something else.",
+            )
         if not name:
             raise InvalidTagError("a tag has no name", key=key, way_out="Name it.")
         _check(name, MAX_KEY_UNITS, f"the name of tag {name!r}", key)
@@ -56,7 +62,7 @@ def _check(text: str, limit: int, what: str, key: str | None) -> None:
             f"{what} has {units} characters, and S3 takes {limit}", key=key, way_out="Shorten it."
         )
     for character in text:
-        if character not in _PUNCTUATION and unicodedata.category(character)[0] not in "LNMZ":
+        if character not in _PUNCTUATION and unicodedata.category(character)[0] not in "LNZ":
             raise InvalidTagError(
                 f"{what} has the character {character!r}, which S3 refuses",
                 key=key,

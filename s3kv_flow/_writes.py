@@ -325,15 +325,10 @@ class Writes:
         self._lock(key, name, place)
 
     def _lock(self, key: str, name: str, place: Callable[[Protection], bool]) -> None:
+        self.retention.locked(name, key)
+        self.retention.refuse_hidden(name, key)
         for _ in self._attempts(key):
             found = self.retention.locked(name, key)
-            if any(hidden.meta.name == name for hidden in self.retention.shadowed(name)):
-                raise KeyLockedError(
-                    "another tool has hidden a locked version of the key, and a lock on what hides "
-                    "it would keep it hidden",
-                    key=key,
-                    way_out="Bring it back with restore_locked (`s3kv lock restore`) first.",
-                )
             if place(found):
                 return
 

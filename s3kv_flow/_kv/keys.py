@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from s3kv_flow._backend import Backend
-from s3kv_flow._model import ANY, Blob, ObjectMeta, Opened, StoredObject
+from s3kv_flow._model import ABSENT, ANY, Blob, ObjectMeta, Opened, StoredObject
 from s3kv_flow._pack import Packed
 from s3kv_flow._tags import check_tags
 from s3kv_flow._writes import padding
@@ -312,6 +312,20 @@ class Keys(MutableMapping[str, Any]):
         if not self.exists(key):
             raise not_found(key)
         self.delete(key)
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """Give a key's value; where it has none, store ``default`` and give that.
+
+        Of several callers at once one stores, and all give what it stored.
+        """
+        name = self._backend.layout.document(key)
+        while True:
+            value = self._read(key)
+            if value is not _MISSING:
+                return value
+            body, _ = self._body(key, default)
+            if self._backend.writes.put(key, name, body, expect=ABSENT) is not None:
+                return default
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and self.exists(key)

@@ -87,6 +87,7 @@ class LockedKeys:
         name = self._backend.layout.object(key)
         retention = self._backend.writes.retention
         retention.locked(name, key)
+        retention.refuse_hidden(name, key)  # it would be lost with its lock
         retention.release_retention(name, key)
 
     def apply_legal_hold(self, key: str) -> None:

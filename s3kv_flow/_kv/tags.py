@@ -52,10 +52,15 @@ class TaggedKeys:
         >>> kv.get_tags("a")
         {'stage': 'test', 'team': 'ml'}
         """
-        key = self._backend.layout.bare(key)
-        name = self._backend.layout.object(key)
+        backend = self._backend
         checked = check_tags(tags, key=key)
-        self._backend.writes.tag(key, name, checked, replace=replace)
+        try:
+            backend.writes.tag(key, backend.layout.object(key), checked, replace=replace)
+        except KeyNotFoundError:
+            named = backend.layout.key(key)  # older code gives the full object name
+            if named is None:
+                raise
+            backend.writes.tag(named, key, checked, replace=replace)
 
     def get_tags(self, key: str) -> dict[str, str]:
         """Give a key's tags, sorted by their names: S3 keeps no order.
@@ -70,8 +75,10 @@ class TaggedKeys:
         KeyNotFoundError
             There is no such key.
         """
-        key = self._backend.layout.bare(key)
-        found = self._backend.objects.tags(self._backend.layout.object(key))
+        layout, objects = self._backend.layout, self._backend.objects
+        found = objects.tags(layout.object(key))
+        if found is None and layout.key(key) is not None:
+            found = objects.tags(key)
         if found is None:
             raise not_found(key)
         return dict(sorted(found.tags.items()))
@@ -218,8 +225,10 @@ class TaggedKeys:
 
     def _all_names(self, prefix: str) -> Iterator[str]:
         layout = self._backend.layout
-        for found in self._backend.objects.list(layout.documents(layout.without_root(prefix))):
-            if layout.key(found.name) is not None:
+        prefix = layout.without_root(prefix)
+        for found in self._backend.objects.list(layout.documents(prefix)):
+            key = layout.key(found.name)
+            if key is not None and key.startswith(prefix):
                 yield found.name
 
 

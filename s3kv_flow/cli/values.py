@@ -97,6 +97,10 @@ def put(key: str, value: str | None, file: Any, kind: str | None, tags: tuple[st
     store().add(key, _parsed(data, kind), tags=parse_tags(tags))
 
 
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON (RFC 8259, section 6)")
+
+
 def _parsed(data: bytes, kind: str | None) -> Any:
     if kind == "bytes":
         return data
@@ -107,7 +111,7 @@ def _parsed(data: bytes, kind: str | None) -> Any:
     if kind == "text":
         return text
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_no_constant)
     except ValueError as error:
         if kind == "json":
             raise click.UsageError(f"the value is no JSON: {error}") from None
@@ -140,7 +144,7 @@ def rm(
         else:
             layout = kv._backend.layout
             names = (
-                (meta.name for _, meta in kv._backend.listed(layout.without_root(prefix)))
+                (meta.name for _, meta in kv._backend.listed(prefix))
                 if prefix is not None
                 else map(layout.object, keys)
             )

@@ -55,6 +55,9 @@ def test_a_server_of_ones_own(tmp_path: Path) -> None:
         )
         assert done.stdout == "(1, 2)\n"
         assert "running at http://127.0.0.1:" in run("local", "status", *folder)
+        run("local", "stop", *folder)
+        again = json.loads(run("local", "start", *folder, "--json", **environment))
+        assert again["endpoint_url"] == started["endpoint_url"]  # and no credentials of the shell
         for name in ("s3.json", "keyring"):
             assert (tmp_path / "server" / name).stat().st_mode & 0o077 == 0
     finally:

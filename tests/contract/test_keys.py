@@ -228,3 +228,67 @@ def test_what_the_older_package_wrote_is_a_key_like_others(kv, bucket):
     kv["mine"] = {"c": 1}
     kv.merge_keys(["mine"], "theirs")
     assert kv["theirs"]["c"] == 1
+
+
+def test_a_prefix_is_one_of_keys_and_not_of_how_they_are_stored():
+    kv = memory_store()
+    for key in ("a", "a.json", "ab", "a%41", "a\nb", "a%2Fb", "a\uffffb", "s3kv/x"):
+        kv[key] = key
+    for prefix in ("a", "a.", "a.j", "a%", "a%4", "a%2", "a\n", "a\uffff", "s3kv/", "none"):
+        assert sorted(kv.iter_keys(prefix)) == sorted(key for key in kv if key.startswith(prefix))
+    assert dict(kv) == {key: key for key in kv}
+
+
+def test_full_object_names_never_take_the_place_of_keys():
+    kv = memory_store()
+    kv["x"] = 1
+    kv.tag_key("s3kv/x.json", {"of": "x"})
+    kv["s3kv/x.json"] = 2
+    kv.tag_key("s3kv/x.json", {"of": "the other"})
+    assert kv.get_tags("x") == {"of": "x"}
+    assert kv.get_tags("s3kv/x.json") == {"of": "the other"}
+
+
+def test_names_that_no_key_has_are_passed_over():
+    kv = memory_store()
+    kv["a"] = 1
+    for name in ("s3kv/a%41.json", "s3kv/sub/.json", "s3kv/..json.json", "s3kv/b//c.json"):
+        kv._backend.objects.put(name, [b"1"])
+    assert sorted(kv) == [".." + "json", "a"]
+    kv.clear()
+    assert list(kv) == []
+
+
+@pytest.mark.parametrize("key", ["x.versions/y", ".versions/x", "a/.uploads/b"])
+def test_keys_that_a_server_would_not_list_are_refused(key):
+    with pytest.raises(s3kv.InvalidKeyError, match="never list"):
+        memory_store()[key] = 1
+
+
+def test_one_default_is_set_by_many(kv):
+    found = []
+    threads = [
+        threading.Thread(target=lambda n=n: found.append(kv.setdefault("one", n))) for n in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [kv["one"]] * 8
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"bucket": "a b"},
+        {"bucket": ".."},
+        {"bucket": "a/b"},
+        {"bucket": "b", "endpoint_url": "http://"},
+        {"bucket": "bucket", "endpoint_url": "http://a b"},
+        {"bucket": "bucket", "endpoint_url": "localhost:9000"},
+    ],
+    ids=str,
+)
+def test_misspelt_buckets_and_endpoints_are_refused_at_once(settings):
+    with pytest.raises(s3kv.ConfigurationError):
+        s3kv.S3KV(**settings)

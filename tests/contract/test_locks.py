@@ -144,6 +144,13 @@ def test_a_second_lock_may_only_be_stronger(kv):
     assert kv.get_lock("key").mode == "GOVERNANCE"
 
 
+def test_governance_can_become_compliance(kv):
+    kv["key"] = 1
+    kv.place_retention_lock("key", 0.01)
+    kv.place_retention_lock("key", 0.011, "COMPLIANCE")
+    assert kv.get_lock("key").mode == "COMPLIANCE"
+
+
 def test_memoized_results_can_be_locked(kv):
     calls = []
 
@@ -243,6 +250,8 @@ def test_a_lock_is_not_placed_on_what_hides_another(kv, bucket):
     for place in (lambda: kv.place_retention_lock("key", 1), lambda: kv.apply_legal_hold("key")):
         with pytest.raises(s3kv.KeyLockedError, match="restore_locked"):
             place()
+    with pytest.raises(s3kv.KeyLockedError, match="restore_locked"):
+        kv.remove_retention_lock("key")
     assert kv.restore_locked("key")
     kv.apply_legal_hold("key")
     assert kv["key"] == "ours"

@@ -150,7 +150,7 @@ def explore(
     monkeypatch.setattr("os.urandom", chance.randbytes)
     monkeypatch.setattr("secrets.choice", chance.choice)
     monkeypatch.setattr("time.sleep", lambda seconds: None)
-    for module in ("_tagindex", "_writes"):  # one step at a time needs no threads
+    for module in ("_retention", "_tagindex", "_writes"):  # one step at a time needs no threads
         monkeypatch.setattr(
             f"s3kv_flow.{module}.in_parallel", lambda function, items, **_: map(function, items)
         )
