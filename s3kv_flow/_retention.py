@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 from enum import Enum
 from itertools import groupby
 from typing import Final, Protocol
@@ -29,13 +29,13 @@ from s3kv_flow.errors import (
     KeyNotFoundError,
     LockingUnavailableError,
 )
-from s3kv_flow.stores.protocols import Head, Locking
+from s3kv_flow.stores.protocols import Head, List, Locking
 
 #: Retention can only be shortened, not taken away, on some servers: to this long from now.
 SHORTENED_TO: Final = timedelta(seconds=2)
 
 
-class Lockable(Head, Locking, Protocol):
+class Lockable(Head, List, Locking, Protocol):
     """The verbs that locks need."""
 
 
@@ -180,6 +180,8 @@ class Retention:
         ------
         KeyNotFoundError
             It is absent.
+        KeyLockedError
+            It is absent because another tool has hidden a locked version.
         LockingUnavailableError
             The bucket has no Object Lock.
         """
@@ -192,6 +194,7 @@ class Retention:
                 "ObjectLockEnabledForBucket=True), or `s3kv local start`), or enable it on this one.",
             )
         if found is None:
+            self.refuse_hidden(name, key)
             raise KeyNotFoundError("the key is not in the store", key=key)
         return found
 
@@ -227,8 +230,8 @@ class Retention:
         KeyLockedError
             The mode is COMPLIANCE, which nobody can end; or these credentials may not.
         """
-        ends = []
-        for found in reversed(list(self._retained_versions(name))):
+        retained = [found for found in self._protections(name) if found.holding.mode is not None]
+        for found in retained:  # all are looked at before one is changed
             lock = found.holding
             if lock.mode == "COMPLIANCE":
                 raise KeyLockedError(
@@ -237,9 +240,10 @@ class Retention:
                     key=key,
                     way_out="Wait until then.",
                 )
-            ends.append(self._shorten(found, key))
-        for end in ends:
-            self._wait_until(name, end)
+        # The newest last: until then the key is retained.
+        ends = [self._shorten(found, key) for found in reversed(retained)]
+        if ends:
+            self._wait_until(name, max(ends))
 
     def _shorten(self, found: Protection, key: str) -> datetime:
         # An empty retention takes it away on AWS, and is refused by other servers: a short one
@@ -259,17 +263,8 @@ class Retention:
         return end
 
     def _wait_until(self, name: str, end: datetime) -> None:
-        while True:
-            found = self._store.protection(name)
-            now = datetime.now(timezone.utc) if found is None else found.now
-            if now > end or found is None:
-                return
-            time.sleep(min(1.0, (end - now).total_seconds() + 0.1))
-
-    def _retained_versions(self, name: str) -> Iterator[Protection]:
-        for found in self._protections(name):
-            if found.holding.mode is not None:
-                yield found
+        while (found := self._store.protection(name)) is not None and found.now <= end:
+            time.sleep(min(1.0, (end - found.now).total_seconds() + 0.1))
 
     def _protections(self, name: str) -> Iterator[Protection]:
         for version in self._store.versions(name):
@@ -295,10 +290,20 @@ class Retention:
 
         Only a tool that does not look at locks makes such a version or delete marker.
         """
+        seen = set()
         for name, group in groupby(self._store.versions(prefix), lambda version: version.name):
-            versions = list(group)
-            if len(versions) > 1 and (found := self._hidden(name, versions)) is not None:
+            seen.add(name)
+            if (found := self._hidden(name, list(group))) is not None:
                 yield found
+        # SeaweedFS forgets objects beside folders where its listing of versions goes over a page.
+        for meta in self._store.list(prefix):
+            if meta.name not in seen and (found := self.hidden(meta.name)) is not None:
+                yield found
+
+    def hidden(self, name: str) -> Protection | None:
+        """Give the newest locked version of an object, if something unlocked now hides it."""
+        versions = [version for version in self._store.versions(name) if version.name == name]
+        return self._hidden(name, versions)
 
     def refuse_hidden(self, name: str, key: str) -> None:
         """Raise where another tool has hidden a locked version of an object.
@@ -308,7 +313,7 @@ class Retention:
         KeyLockedError
             A lock on what hides it, or its removal, would keep it hidden.
         """
-        if any(hidden.meta.name == name for hidden in self.shadowed(name)):
+        if self.hidden(name) is not None:
             raise KeyLockedError(
                 "another tool has hidden a locked version of the key",
                 key=key,
@@ -316,6 +321,8 @@ class Retention:
             )
 
     def _hidden(self, name: str, versions: list[Version]) -> Protection | None:
+        if len(versions) < 2:
+            return None
         latest = None
         if not versions[0].is_delete_marker:
             latest = self._store.protection(name, version=versions[0].version)

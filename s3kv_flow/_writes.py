@@ -325,12 +325,12 @@ class Writes:
         self._lock(key, name, place)
 
     def _lock(self, key: str, name: str, place: Callable[[Protection], bool]) -> None:
-        self.retention.locked(name, key)
+        found = self.retention.locked(name, key)
         self.retention.refuse_hidden(name, key)
         for _ in self._attempts(key):
-            found = self.retention.locked(name, key)
             if place(found):
                 return
+            found = self.retention.locked(name, key)
 
     def _rewrite(self, key: str, found: Protection, lock: Lock) -> bool:
         """Write an object anew, locked; False if it is another one by now."""

@@ -158,9 +158,9 @@ class LockedKeys:
         """
         backend = self._backend
         name = backend.layout.object(key)
-        for hidden in backend.writes.retention.shadowed(name):
-            if hidden.meta.name == name:
-                restored = backend.writes.restore(key, hidden)
-                backend.chain.drop(name)
-                return restored
-        return False
+        hidden = backend.writes.retention.hidden(name)
+        if hidden is None:
+            return False
+        restored = backend.writes.restore(key, hidden)
+        backend.chain.drop(name)
+        return restored

@@ -39,6 +39,8 @@ from s3kv_flow.stores.connection import (
 from s3kv_flow.stores.failures import failure, raise_from_boto3
 
 DELETE_BATCH: Final = 1000
+#: How many versions a page of their listing has; S3 gives no more.
+VERSIONS_PAGE: Final = 1000
 #: How servers say that a bucket has no Object Lock, or that they know no such thing.
 _NO_SUCH_FEATURE: Final = {
     "InvalidRequest",
@@ -327,7 +329,9 @@ class Boto3Objects:
     def versions(self, prefix: str) -> Iterator[Version]:
         markers: dict[str, Any] = {}
         while True:
-            page = self._call("list_object_versions", prefix, Prefix=prefix, **markers)
+            page = self._call(
+                "list_object_versions", prefix, Prefix=prefix, MaxKeys=VERSIONS_PAGE, **markers
+            )
             yield from _in_order(page)
             if not page.get("IsTruncated"):
                 return
@@ -434,12 +438,24 @@ def _date(answer: Mapping[str, Any]) -> datetime:
 
 
 def _in_order(page: Mapping[str, Any]) -> list[Version]:
+    """Put versions and delete markers, which come apart, together: newest first of each object.
+
+    An object whose versions fill pages is last on one page and first on the next, so that all of
+    it comes together; not every server lists by name.
+    """
     found = [
         (one["Key"], one["LastModified"], one["IsLatest"], one["VersionId"], marker)
         for marker, kind in enumerate(("Versions", "DeleteMarkers"))
         for one in page.get(kind, ())
     ]
-    found.sort(key=lambda one: (one[0], not one[2], -one[1].timestamp()))
+    first = page.get("KeyMarker")
+    last = page.get("NextKeyMarker") if page.get("IsTruncated") else None
+
+    def order(one: tuple[str, datetime, bool, str, int]) -> tuple[bool, bool, str, bool, float]:
+        key, modified, latest, _, _ = one
+        return key != first, key == last, key, not latest, -modified.timestamp()
+
+    found.sort(key=order)
     return [
         Version(key, version, latest, bool(marker)) for key, _, latest, version, marker in found
     ]

@@ -242,6 +242,39 @@ def test_what_another_tool_hid_is_found_and_brought_back(kv, bucket):
     assert kv.verify_locks() == {}
 
 
+@pytest.mark.parametrize("page", [1, 3, 1000])
+def test_hidden_locks_are_found_over_pages_of_versions(kv, bucket, monkeypatch, page):
+    from s3kv_flow.stores import control
+
+    keys = ["a", "a-b", "a.b", "a/b", "b/c/d"]
+    for key in keys:
+        kv[key] = "ours"
+        kv.apply_legal_hold(key)
+        kv[key] = "ours too"
+    monkeypatch.setattr(control, "VERSIONS_PAGE", page)
+    assert kv.verify_locks() == {}
+    foreign, layout = Boto3Objects(bucket), kv._backend.layout
+    for key in keys[1:]:
+        for _ in range(2):
+            foreign.put(layout.document(key), [b'"shadow"'])
+    assert sorted(kv.verify_locks()) == keys[1:]
+    for key in keys[1:]:
+        assert kv.restore_locked(key)
+    assert kv.verify_locks() == {}
+    assert set(dict(kv).values()) == {"ours too"}
+
+
+def test_a_retained_key_that_another_tool_deleted_is_not_called_absent(kv, bucket):
+    kv["key"] = "ours"
+    kv.place_retention_lock("key", 0.01)
+    Boto3Objects(bucket).delete([kv._backend.layout.document("key")])
+    for call in (lambda: kv.remove_retention_lock("key"), lambda: kv.apply_legal_hold("key")):
+        with pytest.raises(s3kv.KeyLockedError, match="restore_locked"):
+            call()
+    assert kv.restore_locked("key")
+    assert kv["key"] == "ours"
+
+
 def test_a_lock_is_not_placed_on_what_hides_another(kv, bucket):
     kv["key"] = "ours"
     kv.place_retention_lock("key", 0.01)
