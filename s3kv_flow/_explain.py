@@ -114,28 +114,23 @@ def explain(cache: FunctionCache, call: Call) -> Explanation:
         else:
             why = "what is stored cannot be read or is not trusted here"
         return Explanation(call.key, False, why, own.entry)
-    nearest, differences = _nearest(cache, cache.parts(call), call.object_name)
-    if nearest is None:
-        return Explanation(call.key, False, f"nothing of {cache.name} is stored yet")
-    why = "nothing is stored for this call"
-    if differences == ():
-        why += "; the nearest entry has no record of what its key is made of"
-    return Explanation(call.key, False, why, None, nearest, differences)
-
-
-def _nearest(
-    cache: FunctionCache, ours: key_parts.Parts, own_name: str
-) -> tuple[Entry | None, tuple[Difference, ...]]:
-    found = [one for one in _newest(cache) if one.entry.key != own_name]
+    found = _newest(cache)
     if not found:
-        return None, ()
+        return Explanation(call.key, False, f"nothing of {cache.name} is stored yet")
+    ours = cache.parts(call)
 
     def likeness(one: _Stored) -> int:
         theirs = one.parts or {}
         return sum(theirs.get(name) == digest for name, digest in ours.items())
 
-    best = max(found, key=likeness)  # of equals, the newest: they come newest first
-    return best.entry, compare(ours, best.parts) if best.parts else ()
+    nearest = max(found, key=likeness)  # of equals, the newest: they come newest first
+    differences = () if nearest.parts is None else compare(ours, nearest.parts)
+    why = "nothing is stored for this call"
+    if nearest.parts is None:
+        why += "; the nearest entry has no record of what its key is made of"
+    elif not differences:
+        why += f"; the nearest entry differs beyond the {key_parts.LIMIT} parts that are recorded"
+    return Explanation(call.key, False, why, None, nearest.entry, differences)
 
 
 def compare(ours: key_parts.Parts, theirs: key_parts.Parts) -> tuple[Difference, ...]:

@@ -39,8 +39,8 @@ _ENTRY_KEY: Final = re.compile(r"cache/[^/]+(/[^/]+)*/([0-9a-f]{2})/\2[0-9a-f]+\
 # escaped only where it would otherwise read as an escape, so that old names stay as they are.
 # The last two are no characters for XML, in which servers list.
 _STUMBLES = re.compile(r"[\x00-\x1f\x7f\\\ufffe\uffff]|%(?=[0-9A-Fa-f]{2})")
-#: Object names that are keys as they stand; others are looked at more closely.
-_PLAIN = re.compile(r"(?:(?!\.{1,2}(?:/|\Z))[^%/]+(?:/|\Z))+(?<!/)\Z")
+#: Short object names that are keys as they stand; others are looked at more closely.
+_PLAIN = re.compile(r"(?:[A-Za-z0-9_\- =+:@]+(?:\.[A-Za-z0-9_\- ]+)?(?:/(?!\Z)|\Z))+\Z")
 #: Where SeaweedFS keeps versions and parts: what lies there is not listed.
 _UNLISTED = re.compile(r".*\.versions\Z|\.uploads\Z")
 _TAG_STUMBLES = re.compile(r"[\x00-\x1f\x7f\\%/=]")
@@ -203,7 +203,7 @@ class Layout:
         first, slash, _ = key.partition("/")
         if not key or (slash and first in RESERVED):
             return None
-        if _PLAIN.match(key):
+        if len(name) <= MAX_SEGMENT_BYTES and ".versions" not in key and _PLAIN.match(key):
             return key
         # Another tool may have given an object a name that no key of ours has.
         found = unquote(key)

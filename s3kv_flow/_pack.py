@@ -126,7 +126,11 @@ class Pack:
         UntrustedError
             It is not sealed although this reader has a keyring, or is an unsealed pickle.
         """
-        opened = open_sealed(data, self.keyring)
+        try:
+            opened = open_sealed(data, self.keyring)
+        except SealError as error:
+            error.key = error.key or key
+            raise
         if opened.suite == SUITE_CHECKSUM and self.keyring is not None:
             raise UntrustedError(
                 "the entry is not sealed, and this reader has a keyring",

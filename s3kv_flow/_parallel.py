@@ -11,8 +11,8 @@ R = TypeVar("R")
 
 #: As many as a boto3 client's connections serve without waiting for each other.
 WORKERS: Final = 16
-#: How far the input is read ahead: memory stays flat over a million items.
-AHEAD: Final = 4 * WORKERS
+#: How far the input is read ahead, for each worker: memory stays flat over a million items.
+AHEAD: Final = 4
 
 
 def in_parallel(
@@ -34,7 +34,7 @@ def in_parallel(
         try:
             for item in items:
                 running.append(threads.submit(function, item))
-                if len(running) >= AHEAD:
+                if len(running) >= AHEAD * workers:
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()

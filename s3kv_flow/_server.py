@@ -90,7 +90,7 @@ class LocalServer:
         if found is not None:
             return found
         binary = weed_binary()
-        port = self._last_port() or free_ports() if port is None else _checked_ports(port)
+        port = (self._last_port() or free_ports()) if port is None else _checked_ports(port)
         self._prepare()
         log = (self.folder / "server.log").open("ab")
         with log:

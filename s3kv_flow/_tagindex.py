@@ -130,10 +130,13 @@ class TagIndex:
         return (mark.tag, mark.value) == (tag, value) and self._is_so(mark)
 
     def _read(self, marker: ObjectMeta) -> Mark | None:
-        """Give what a marker says; None if it is gone, or says nothing that we understand."""
+        """Give what a marker says; None if it is gone, or does not speak of a key of this store."""
         said = self._layout.marked(marker.name)
-        if said is not None:
-            return Mark(*said)
+        mark = self._read_whole(marker) if said is None else Mark(*said)
+        return mark if mark is not None and self._layout.key(mark.name) is not None else None
+
+    def _read_whole(self, marker: ObjectMeta) -> Mark | None:
+        """Read a marker whose name is too long to say it."""
         found = self._store.get(marker.name)
         if not isinstance(found, StoredObject):
             return None

@@ -348,8 +348,8 @@ class Keys(MutableMapping[str, Any]):
             Some are locked; all others are gone.
         """
         backend = self._backend
-        names = ((backend.layout.document(key), ANY) for key in self.iter_keys())
-        locked = backend.delete_many(names).locked
+        listed = ((meta.name, ANY) for _, meta in backend.listed(""))
+        locked = backend.delete_many(listed).locked
         if locked:
             raise KeyLockedError(
                 f"{len(locked)} locked keys were kept, the others deleted", key=locked[0]

@@ -139,14 +139,20 @@ def several(depends_on: Any) -> list[Any]:
 
 
 def _one(value: Any, encoder: Encoder) -> bytes:
-    module = value.__name__ if isinstance(value, types.ModuleType) else value
-    if not isinstance(module, str) or isinstance(value, str):
-        module = getattr(value, "__module__", None) if callable(value) else None
     token = encoder.token(value)
-    if not isinstance(module, str) or source.is_user_module(module):
+    module = _module_of(value)
+    if module is None or source.is_user_module(module):
         return token
     # Named here, installed code counts by its version too.
     return encoder.node(b"installed", token, encoder.token(_version_of(module.partition(".")[0])))
+
+
+def _module_of(value: Any) -> str | None:
+    """Give the module of a piece of code; None for data."""
+    if isinstance(value, types.ModuleType):
+        return value.__name__
+    module = getattr(value, "__module__", None) if callable(value) else None
+    return module if isinstance(module, str) else None
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,6 +1,7 @@
 """What a key is made of, by name: digests only, kept beside an entry to tell later what differs.
 
-No value is kept; but who can read the bucket and guesses an argument can check the guess.
+No value is kept. But names are in the clear, those of dict keys and columns among them, also in
+sealed entries; and who can read the bucket and guesses an argument can check the guess.
 """
 
 from __future__ import annotations
