@@ -35,6 +35,7 @@ from s3kv_flow._model import (
     Opened,
     Outcome,
     Precondition,
+    size_of,
 )
 from s3kv_flow._pack import Packed, UntrustedError
 from s3kv_flow._policy import Policy
@@ -435,7 +436,7 @@ class FunctionCache:
         parts = backend.pack.seal(packed)
         etag = backend.writes.put(call.key, call.object_name, parts, expect=expect, tags=tags)
         if etag is not None:
-            self.counters.stored(sum(memoryview(part).nbytes for part in parts))
+            self.counters.stored(size_of(parts))
         return etag
 
     def _fill(self, backend: Backend, call: Call, packed: Packed, etag: ETag | None) -> None:

@@ -205,7 +205,7 @@ def _stored(cache: FunctionCache, name: str) -> _Stored | None:
         blobs = [blob for tier in backend.chain.local if (blob := tier.get(name)) is not None]
         if not blobs:
             return None
-        head, size = memoryview(blobs[-1].parts[0]), blobs[-1].size_bytes
+        head, size = memoryview(next(iter(blobs[-1].parts))), blobs[-1].size_bytes
     else:
         found = backend.objects.get_start(name, HEAD_BYTES)
         if found is None:

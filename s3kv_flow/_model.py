@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -20,8 +20,9 @@ ETag = NewType("ETag", str)
 #: Anything with the buffer protocol that the standard library has a name for on Python 3.10.
 Buffer = Union[bytes, bytearray, memoryview, mmap.mmap]
 
-#: A body in pieces, so that a header and a gigabyte need not be joined.
-Body = Sequence[Buffer]
+#: A body in pieces, so that a header and a gigabyte need not be joined. It can be gone through
+#: again, and may make its pieces as it goes.
+Body = Collection[Buffer]
 
 Tags = Mapping[str, str]
 
@@ -202,7 +203,13 @@ class Blob:
 
     @property
     def size_bytes(self) -> int:
-        return sum(memoryview(part).nbytes for part in self.parts)
+        return size_of(self.parts)
+
+
+def size_of(body: Body) -> int:
+    """Give how many bytes a body has, without making it where it knows that."""
+    known = getattr(body, "size_bytes", None)
+    return sum(memoryview(part).nbytes for part in body) if known is None else int(known)
 
 
 class MissReason(str, Enum):

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import xxhash
 
-from s3kv_flow._model import UNDECODED, Blob, Body, ETag, Opened
+from s3kv_flow._model import UNDECODED, Blob, Body, ETag, Opened, size_of
 from s3kv_flow.codecs.base import Codec
 from s3kv_flow.codecs.registry import AUTO, Codecs
 from s3kv_flow.envelope.header import ALIGNMENT, SUITE_CHECKSUM, is_entry
@@ -107,17 +107,17 @@ class Pack:
             payload.append(text)
         return Packed(chosen, header, payload)
 
-    def seal(self, packed: Packed) -> list[Any]:
+    def seal(self, packed: Packed) -> Body:
         """Give the bytes for the bucket: compressed where it pays, sealed with the keyring."""
         payload, header = packed.payload, packed.header
-        size = sum(memoryview(part).nbytes for part in payload)
+        size = size_of(payload)
         if size >= COMPRESS_FROM_BYTES and _shrinks(payload):
             header = {**header, "compression": "zstd", "size": size}
             payload = _compress(payload, size)
         return seal(header, payload, self.keyring)
 
     def open(self, key: str, data: memoryview) -> Opened:
-        """Verify and open what came from the bucket.
+        """Verify and open what came from the bucket; a writable buffer is consumed by it.
 
         Raises
         ------
@@ -127,7 +127,7 @@ class Pack:
             It is not sealed although this reader has a keyring, or is an unsealed pickle.
         """
         try:
-            opened = open_sealed(data, self.keyring)
+            opened = open_sealed(data, self.keyring, consume=True)
         except SealError as error:
             error.key = error.key or key
             raise
@@ -173,7 +173,7 @@ class Pack:
         }
         return Packed(self.codecs.named(header["codec"]), header, [opened.payload])
 
-    def renewed(self, key: str, data: memoryview) -> list[Any]:
+    def renewed(self, key: str, data: memoryview) -> Body:
         """Give an entry's bytes anew, with the same value and other bytes.
 
         Raises
@@ -185,7 +185,7 @@ class Pack:
         packed.header["write"] = os.urandom(16).hex()
         return self.seal(packed)
 
-    def moved(self, source: str, target: str, data: memoryview) -> list[Any]:
+    def moved(self, source: str, target: str, data: memoryview) -> Body:
         """Give an entry's bytes as they are to lie under another key.
 
         Raises

@@ -16,7 +16,7 @@ AHEAD: Final = 4
 
 
 def in_parallel(
-    function: Callable[[T], R], items: Iterable[T], *, workers: int = WORKERS
+    function: Callable[[T], R], items: Iterable[T], *, workers: int = WORKERS, ahead: int = AHEAD
 ) -> Iterator[R]:
     """Give ``function`` of each item, in order, computed by threads.
 
@@ -34,7 +34,7 @@ def in_parallel(
         try:
             for item in items:
                 running.append(threads.submit(function, item))
-                if len(running) >= AHEAD * workers:
+                if len(running) >= ahead * workers:
                     yield running.popleft().result()
             while running:
                 yield running.popleft().result()

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from s3kv_flow._backend import Backend
-from s3kv_flow._model import ABSENT, ANY, Blob, ObjectMeta, Opened, StoredObject
+from s3kv_flow._model import ABSENT, ANY, Blob, Body, ObjectMeta, Opened, StoredObject
 from s3kv_flow._pack import Packed
 from s3kv_flow._tags import check_tags
 from s3kv_flow._writes import padding
@@ -69,7 +69,7 @@ class Keys(MutableMapping[str, Any]):
         if self._backend.chain.local:
             self._backend.chain.fill(name, self._backend.local_blob(packed, etag=etag))
 
-    def _body(self, key: str, value: Any) -> tuple[list[Any], Packed]:
+    def _body(self, key: str, value: Any) -> tuple[Body, Packed]:
         """Give an object's body, and the value as the local tiers shall hold it."""
         pack = self._backend.pack
         text = dump_exact(value)
@@ -214,7 +214,7 @@ class Keys(MutableMapping[str, Any]):
         if source_name == name:
             return
         text = found.body[: found.body.nbytes - padding(found.meta.metadata)]
-        body = [text]
+        body: Body = [text]
         if is_entry(found.body):
             body = backend.pack.moved(source, destination, found.body)
         backend.writes.put(destination, name, body)
@@ -253,7 +253,7 @@ class Keys(MutableMapping[str, Any]):
             merged.update(_mapping(source, self[source]))
         packed: Packed | None = None
 
-        def change(found: StoredObject | None) -> list[Any]:
+        def change(found: StoredObject | None) -> Body:
             nonlocal packed
             value = (
                 {} if found is None else self._value(destination, self._open(destination, found))

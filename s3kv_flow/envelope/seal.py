@@ -18,12 +18,12 @@ import hashlib
 import hmac
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 import xxhash
 
-from s3kv_flow._model import Body, Opened
+from s3kv_flow._model import Body, Buffer, Opened, size_of
 from s3kv_flow.envelope.header import (
     SUITE_CHECKSUM,
     SUITE_ENCRYPTED,
@@ -51,15 +51,22 @@ class UnknownKeyError(SealError):
     code = "unknown-key"
 
 
-def seal(header: Mapping[str, Any], payload: Body, keyring: Keyring | None) -> list[Any]:
-    """Give the parts of a sealed entry: encrypted with a keyring, checksummed without."""
-    return (
-        _checksummed(header, payload) if keyring is None else _encrypted(header, payload, keyring)
-    )
+#: A larger payload is encrypted as it is sent, for a copy of it would take as much memory.
+LAZY_FROM_BYTES: Final = 8 * SEGMENT_BYTES
 
 
-def open_sealed(data: memoryview, keyring: Keyring | None) -> Opened:
+def seal(header: Mapping[str, Any], payload: Body, keyring: Keyring | None) -> Body:
+    """Give a sealed entry: encrypted with a keyring, checksummed without."""
+    if keyring is None:
+        return _checksummed(header, payload)
+    encrypted = Encrypted(header, payload, keyring)
+    return encrypted if size_of(payload) > LAZY_FROM_BYTES else list(encrypted)
+
+
+def open_sealed(data: memoryview, keyring: Keyring | None, *, consume: bool = False) -> Opened:
     """Verify an entry whole and give its payload in the clear.
+
+    With ``consume`` the payload may take the place of the entry in ``data``, if that is writable.
 
     Raises
     ------
@@ -71,7 +78,7 @@ def open_sealed(data: memoryview, keyring: Keyring | None) -> Opened:
     suite, head, body = split(data)
     if suite == SUITE_CHECKSUM:
         return _open_checksummed(head, body)
-    return _open_encrypted(head, body, keyring)
+    return _open_encrypted(head, body, keyring, consume=consume)
 
 
 def open_known(data: memoryview, keyring: Keyring | None) -> Opened:
@@ -123,21 +130,45 @@ def _nonce(number: int, *, last: bool) -> bytes:
     return struct.pack(">3xQ?", number, last)
 
 
-def _encrypted(header: Mapping[str, Any], payload: Body, keyring: Keyring) -> list[Any]:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+class Encrypted(Collection[Buffer]):
+    """An entry of suite 2, encrypted as it is gone through: anew each time, with another salt.
 
-    key_id, master = keyring.sealing
-    salt = os.urandom(SALT_BYTES)
-    size = sum(memoryview(part).nbytes for part in payload)
-    sealed = {**header, "seal": {"key": key_id, "salt": salt.hex(), "size": size}}
-    head = assemble(SUITE_ENCRYPTED, dump(sealed))
-    key, commitment = _object_key(master, salt, head)
-    encrypt = AESGCM(key).encrypt
-    parts: list[Any] = [head + commitment]
-    last = max(0, -(-size // SEGMENT_BYTES) - 1)
-    for number, segment in enumerate(_segments(payload, size)):
-        parts.append(encrypt(_nonce(number, last=number == last), segment, None))
-    return parts
+    So a value that changes between two attempts to send it never meets the same nonce twice.
+    """
+
+    def __init__(self, header: Mapping[str, Any], payload: Body, keyring: Keyring) -> None:
+        self._header = header
+        self._payload = payload
+        self._sealing = keyring.sealing
+        self._size = size_of(payload)
+        self.size_bytes = (
+            len(self._head(b"\0" * SALT_BYTES))
+            + COMMITMENT_BYTES
+            + self._size
+            + (len(self) - 1) * TAG_BYTES
+        )
+
+    def _head(self, salt: bytes) -> bytes:
+        fields = {"key": self._sealing[0], "salt": salt.hex(), "size": self._size}
+        return assemble(SUITE_ENCRYPTED, dump({**self._header, "seal": fields}))
+
+    def __len__(self) -> int:
+        return 1 + max(1, -(-self._size // SEGMENT_BYTES))
+
+    def __contains__(self, part: object) -> bool:
+        return False  # never the same twice
+
+    def __iter__(self) -> Iterator[Buffer]:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        salt = os.urandom(SALT_BYTES)
+        head = self._head(salt)
+        key, commitment = _object_key(self._sealing[1], salt, head)
+        encrypt = AESGCM(key).encrypt
+        yield head + commitment
+        last = len(self) - 2
+        for number, segment in enumerate(_segments(self._payload, self._size)):
+            yield encrypt(_nonce(number, last=number == last), segment, None)
 
 
 def _segments(payload: Body, size: int) -> Iterator[Any]:
@@ -161,7 +192,9 @@ def _segments(payload: Body, size: int) -> Iterator[Any]:
         yield pending[0] if len(pending) == 1 else b"".join(pending)
 
 
-def _open_encrypted(head: memoryview, body: memoryview, keyring: Keyring | None) -> Opened:
+def _open_encrypted(
+    head: memoryview, body: memoryview, keyring: Keyring | None, *, consume: bool = False
+) -> Opened:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
@@ -180,16 +213,23 @@ def _open_encrypted(head: memoryview, body: memoryview, keyring: Keyring | None)
     if not hmac.compare_digest(commitment, bytes(body[:COMMITMENT_BYTES])):
         raise SealError("the entry's header or key is not the one it was sealed with")
     decrypt_into = AESGCM(key).decrypt_into
-    payload = memoryview(bytearray(size))
+    # In place, each segment moves down over bytes that were read before it, by way of a small
+    # buffer: the ciphers take no overlapping ones.
+    in_place = consume and not body.readonly
+    payload = body[:size] if in_place else memoryview(bytearray(size))
+    between = memoryview(bytearray(min(size, SEGMENT_BYTES))) if in_place else None
     taken, given = COMMITMENT_BYTES, 0
     for number in range(count):
         plain = min(SEGMENT_BYTES, size - given)
         segment = body[taken : taken + plain + TAG_BYTES]
         nonce = _nonce(number, last=number == count - 1)
+        target = payload[given : given + plain] if between is None else between[:plain]
         try:
-            decrypt_into(nonce, segment, None, payload[given : given + plain])
+            decrypt_into(nonce, segment, None, target)
         except InvalidTag:
             raise SealError("the entry's body is not the one that was sealed") from None
+        if between is not None:
+            payload[given : given + plain] = target
         taken += plain + TAG_BYTES
         given += plain
     return Opened(SUITE_ENCRYPTED, header, payload)

@@ -28,7 +28,9 @@ from s3kv_flow._model import (
     Tagged,
     Tags,
     Version,
+    size_of,
 )
+from s3kv_flow._parallel import in_parallel
 from s3kv_flow._process import reset_after_fork
 from s3kv_flow.errors import AccessDeniedError, S3KVError, StoreUnavailableError
 from s3kv_flow.stores.connection import (
@@ -39,6 +41,12 @@ from s3kv_flow.stores.connection import (
 from s3kv_flow.stores.failures import failure, raise_from_boto3
 
 DELETE_BATCH: Final = 1000
+#: A larger object is written in parts, so that no second copy of it is made in memory.
+IN_PARTS_FROM_BYTES: Final = 64 * 1024 * 1024
+PART_BYTES: Final = 8 * 1024 * 1024
+WRITERS: Final = 4
+#: S3 takes 10,000 parts at most (https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html).
+MOST_PARTS: Final = 9_000
 #: How many versions a page of their listing has; S3 gives no more.
 VERSIONS_PAGE: Final = 1000
 #: How servers say that a bucket has no Object Lock, or that they know no such thing.
@@ -161,20 +169,24 @@ class Boto3Objects:
         tags: Tags | None = None,
         lock: Lock | None = None,
     ) -> ETag:
-        options: dict[str, Any] = {}
+        condition: dict[str, Any] = {}
         if expect is ABSENT:
-            options["IfNoneMatch"] = "*"
+            condition["IfNoneMatch"] = "*"
         elif expect is not ANY:
-            options["IfMatch"] = expect
+            condition["IfMatch"] = expect
+        options: dict[str, Any] = _lock_headers(lock) if lock else {}
         if tags:
             options["Tagging"] = tagging(tags)
         if metadata:
             options["Metadata"] = dict(metadata)
-        data = body[0] if len(body) == 1 and isinstance(body[0], bytes) else b"".join(body)
-        if lock:
-            options |= _lock_headers(lock, data)
         try:
-            answer = self._call("put_object", name, retries=False, Key=name, Body=data, **options)
+            if size_of(body) > IN_PARTS_FROM_BYTES:
+                return self._put_in_parts(name, body, condition, options, tags)
+            data = b"".join(body)
+            if lock:  # AWS wants a checksum of the body with a lock
+                digest = md5(data, usedforsecurity=False).digest()
+                options["ContentMD5"] = b64encode(digest).decode()
+            answer = self._send("put_object", name, Body=data, **condition, **options)
         except _ExpectedError as expected:
             # If-Match on an absent key answers 404: what was expected is not there.
             connection = self._connection
@@ -182,6 +194,44 @@ class Boto3Objects:
             raise failure(
                 code, "", bucket=connection.bucket, endpoint=connection.endpoint, name=name
             ) from expected
+        return _etag(answer)
+
+    def _send(self, verb: str, name: str, **parameters: Any) -> Any:
+        """Send a write: once, for a second one would meet what the first one wrote."""
+        return self._call(verb, name, retries=False, Key=name, **parameters)
+
+    def _put_in_parts(
+        self, name: str, body: Body, condition: Any, options: Any, tags: Tags | None
+    ) -> ETag:
+        """Write a large object part by part, several at once; it is there when the last is."""
+        upload = self._send("create_multipart_upload", name, **options)["UploadId"]
+
+        def send(part: tuple[int, bytearray]) -> dict[str, Any]:
+            number, data = part
+            # A part may be sent again: it replaces itself.
+            answer = self._call(
+                "upload_part", name, Key=name, UploadId=upload, PartNumber=number, Body=data
+            )
+            return {"PartNumber": number, "ETag": answer["ETag"]}
+
+        try:
+            size = max(PART_BYTES, -(-size_of(body) // MOST_PARTS))
+            parts = list(
+                in_parallel(send, enumerate(_joined(body, size), 1), workers=WRITERS, ahead=1)
+            )
+            answer = self._send(
+                "complete_multipart_upload",
+                name,
+                UploadId=upload,
+                MultipartUpload={"Parts": parts},
+                **condition,
+            )
+        except BaseException:
+            with suppress(Exception):  # parts that nobody completes cost money
+                self._call("abort_multipart_upload", name, Key=name, UploadId=upload)
+            raise
+        if tags:  # some servers lose them on the way
+            self.tag(name, tags, version=answer.get("VersionId"))
         return _etag(answer)
 
     def delete(self, names: Iterable[str]) -> int:
@@ -419,11 +469,25 @@ def _version(version: str | None) -> dict[str, Any]:
     return {} if version is None else {"VersionId": version}
 
 
-def _lock_headers(lock: Lock, data: bytes) -> dict[str, Any]:
-    """Give the parameters that lock what is written; AWS wants a checksum of the body with them."""
-    headers: dict[str, Any] = {
-        "ContentMD5": b64encode(md5(data, usedforsecurity=False).digest()).decode()
-    }
+def _joined(body: Body, size: int) -> Iterator[bytearray]:
+    """Cut a body into pieces of one size, and a last one."""
+    pending = bytearray()
+    for part in body:
+        view = memoryview(part).cast("B") if memoryview(part).nbytes else memoryview(b"")
+        while view.nbytes:
+            piece = view[: size - len(pending)]
+            view = view[piece.nbytes :]
+            pending += piece
+            if len(pending) == size:
+                yield pending
+                pending = bytearray()
+    if pending:
+        yield pending
+
+
+def _lock_headers(lock: Lock) -> dict[str, Any]:
+    """Give the parameters that lock what is written."""
+    headers: dict[str, Any] = {}
     if lock.mode is not None:
         headers["ObjectLockMode"] = lock.mode
         headers["ObjectLockRetainUntilDate"] = lock.retain_until

@@ -185,7 +185,7 @@ class ObstoreObjects:
             answer = obstore.put(
                 self._writes,
                 name,
-                body[0] if len(body) == 1 else iter(body),
+                next(iter(body)) if len(body) == 1 else iter(body),
                 mode=mode,
                 attributes=dict(metadata) if metadata else None,
                 tags=dict(tags) if tags else None,

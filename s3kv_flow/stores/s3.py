@@ -21,10 +21,11 @@ from s3kv_flow._model import (
     Tagged,
     Tags,
     Version,
+    size_of,
 )
 from s3kv_flow._process import reset_after_fork
 from s3kv_flow.stores.connection import Connection
-from s3kv_flow.stores.control import Boto3Objects
+from s3kv_flow.stores.control import IN_PARTS_FROM_BYTES, Boto3Objects
 from s3kv_flow.stores.objects import ObstoreObjects
 
 # obstore's own encoding of tags writes a blank as a plus, which some servers keep literally.
@@ -83,7 +84,8 @@ class S3Store:
         tags: Tags | None = None,
         lock: Lock | None = None,
     ) -> ETag:
-        if lock:  # obstore sends no headers but those it knows
+        # obstore sends no headers but those it knows, and no condition with parts.
+        if lock or size_of(body) > IN_PARTS_FROM_BYTES:
             return self.control.put(
                 name, body, expect=expect, metadata=metadata, tags=tags, lock=lock
             )

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from s3kv_flow._model import Blob, Cleared, ETag
+from s3kv_flow._model import Blob, Cleared, ETag, size_of
 from s3kv_flow._process import not_amid_fork, reset_after_fork
 
 if TYPE_CHECKING:
@@ -279,7 +279,7 @@ def _disk_class() -> type[Any]:
                 return key if raw and type(key) is str else None
 
             def store(self, value: Any, read: bool, key: Any = None) -> tuple[Any, ...]:
-                size = sum(memoryview(part).nbytes for part in value)
+                size = size_of(value)
                 if size < FILE_FROM_BYTES:
                     return 0, _MODE_RAW, None, sqlite3.Binary(b"".join(value))
                 filename, full_path = self.filename()
