@@ -9,6 +9,7 @@ from s3kv_flow._kv import S3KV
 from s3kv_flow._model import Cleared, Deleted, Entry, Lock
 from s3kv_flow._policy import Policy
 from s3kv_flow._runtime import cached, configure, default_store
+from s3kv_flow._secret import Secret
 from s3kv_flow.codecs.base import Codec, Encoded
 from s3kv_flow.envelope.keyring import Keyring
 from s3kv_flow.errors import (
@@ -79,6 +80,7 @@ __all__ = [
     "Policy",
     "S3KVError",
     "SealError",
+    "Secret",
     "StoreUnavailableError",
     "UnhashableArgumentError",
     "UnsafeCodecError",

@@ -12,12 +12,13 @@ import xxhash
 
 from s3kv_flow._clock import Clock, SystemClock
 from s3kv_flow._config import Settings
-from s3kv_flow._layout import Layout
+from s3kv_flow._layout import HiddenLayout, Layout
 from s3kv_flow._lease import Flight
 from s3kv_flow._model import Blob, Deleted, ETag, ObjectMeta, Opened, Precondition
 from s3kv_flow._pack import Pack, Packed
 from s3kv_flow._process import reset_after_fork
 from s3kv_flow._writes import Writes
+from s3kv_flow.envelope.names import HiddenNames
 from s3kv_flow.errors import StoreUnavailableError
 from s3kv_flow.stores.connection import Connection
 from s3kv_flow.stores.probe import Capabilities, probe
@@ -53,6 +54,10 @@ class Backend:
         self.settings = settings
         self.clock: Clock = clock or SystemClock()
         self.layout = Layout(settings.root)
+        hidden: HiddenNames | None = None
+        if settings.secrets and settings.keyring is not None:
+            hidden = HiddenNames(settings.keyring.naming)
+            self.layout = HiddenLayout(settings.root, hidden)
         self.flight = Flight()
         if objects is None and settings.bucket is not None:
             objects = S3Store(
@@ -72,13 +77,16 @@ class Backend:
         self.pack = Pack(
             f"{settings.bucket or LOCAL_ONLY}/{settings.root}",
             settings.keyring,
-            allow_unsigned_pickle=settings.allow_unsigned_pickle,
+            allow_unsigned_pickle=settings.allow_unsigned_pickle and not settings.secrets,
+            hidden=hidden,
         )
         self._unlock()
         reset_after_fork(self._unlock)
         local: list[Tier] = []
         if settings.local_cache != "off":
-            local = [MemoryTier(), DiskTier(self._folder(), settings.cache_size_limit)]
+            local = [MemoryTier()]
+            if not settings.secrets:  # nothing of them on disk
+                local.append(DiskTier(self._folder(), settings.cache_size_limit))
         self.chain = Chain(local, objects, self.clock)
 
     def _unlock(self) -> None:

@@ -44,6 +44,7 @@ class Settings:
     local_cache: LocalCache = "opened"
     keyring: Keyring | None = None
     allow_unsigned_pickle: bool = False
+    secrets: bool = False
 
     @classmethod
     def resolve(
@@ -80,15 +81,22 @@ class Settings:
         )
         if local_only and keyring is None:
             keyring = _own_keyring()
+        where = _where(have, environ)
+        secrets = _switch("secrets", have, environ)
+        if secrets:
+            _check_secrets(keyring, where["endpoint_url"])
+        else:
+            _warn_of_clear_text(where["endpoint_url"])
         return cls(
             bucket=bucket,
-            **_where(have, environ),
+            **where,
             root=have.get("root") or environ.get("S3KV_ROOT") or DEFAULT_ROOT,
             cache_dir=cache_dir.expanduser(),
             cache_size_limit=_number("cache_size_limit", have, environ),
             local_cache=_local_cache(have, environ),
             keyring=keyring,
             allow_unsigned_pickle=_switch("allow_unsigned_pickle", have, environ),
+            secrets=secrets,
         )
 
 
@@ -132,6 +140,46 @@ def _where(have: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any
         "session_token": token,
         "session": have.get("session"),
     }
+
+
+def _check_secrets(keyring: Keyring | None, endpoint: str | None) -> None:
+    if keyring is None:
+        raise ConfigurationError(
+            "a store of secrets needs a keyring",
+            way_out="Make one with `s3kv keys generate`, and give keyring=... or S3KV_KEYRING_FILE.",
+        )
+    _ = keyring.naming  # says here and now if it has none
+    if _in_clear_text(endpoint):
+        raise ConfigurationError(
+            f"secrets would go to {endpoint} over plain http", way_out="Use https."
+        )
+
+
+_said_of: set[str] = set()
+
+
+def _warn_of_clear_text(endpoint: str | None) -> None:
+    if endpoint is not None and _in_clear_text(endpoint) and endpoint not in _said_of:
+        import logging
+
+        _said_of.add(endpoint)
+        logging.getLogger("s3kv_flow").warning(
+            "%s is plain http: whoever is on the way can read and change what is sent", endpoint
+        )
+
+
+def _in_clear_text(endpoint: str | None) -> bool:
+    """Whether requests leave this machine unencrypted."""
+    import ipaddress
+    from urllib.parse import urlsplit
+
+    if endpoint is None or not endpoint.startswith("http://"):
+        return False
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost" and not host.endswith(".localhost")
 
 
 def _keyring(given: Any, environ: Mapping[str, str]) -> Keyring | None:

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Final, Protocol
 from urllib.parse import unquote
 
 from s3kv_flow.errors import InvalidKeyError
@@ -265,6 +265,71 @@ class Layout:
     def scratch(self, name: str) -> str:
         """Give the name of an object that only the probe uses."""
         return f"{self.root}/lease/probe/{name}"
+
+
+class Names(Protocol):
+    """Hides paths, so that none but its owner reads them."""
+
+    def hide(self, path: str, /) -> str: ...
+    def reveal(self, hidden: str, /) -> str | None: ...
+
+
+class HiddenLayout(Layout):
+    """The names of a store of secrets: as ever, but each segment of a key is hidden.
+
+    Parameters
+    ----------
+    root : str
+        The prefix all objects of the store share.
+    names : Names
+        Hides them.
+    """
+
+    def __init__(self, root: str, names: Names) -> None:
+        super().__init__(root)
+        self._names = names
+
+    def document(self, key: str) -> str:
+        name = f"{self.root}/{self._names.hide(check_key(key))}{DOCUMENT_SUFFIX}"
+        return _check_name(name, key)
+
+    def documents(self, prefix: str = "") -> str:
+        whole = prefix.rpartition("/")[0]
+        if prefix.startswith("cache/"):
+            return f"{self.entries()}{self._folder(whole.partition('/')[2])}"
+        return f"{self.root}/{self._folder(whole)}"
+
+    def _folder(self, path: str) -> str:
+        return f"{self._names.hide(path)}/" if path else ""
+
+    def key_of(self, name: str) -> str | None:
+        prefix = self.root + "/"
+        if not (name.startswith(prefix) and name.endswith(DOCUMENT_SUFFIX)):
+            return None
+        return self._names.reveal(name[len(prefix) : -len(DOCUMENT_SUFFIX)])
+
+    def entry(self, key: str) -> str:
+        rest = "/".join(map(_short, key.split("/")[1:]))
+        return f"{self.entries()}{self._names.hide(rest)}{ENTRY_SUFFIX}"
+
+    def entries(self, name: str | None = None) -> str:
+        folder = "" if name is None else self._folder("/".join(map(_short, name.split("/"))))
+        return f"{self.root}/cache/{folder}"
+
+    def entry_key_of(self, name: str) -> str | None:
+        prefix = self.entries()
+        if not (name.startswith(prefix) and name.endswith(ENTRY_SUFFIX)):
+            return None
+        rest = self._names.reveal(name[len(prefix) : -len(ENTRY_SUFFIX)])
+        return None if rest is None else f"cache/{rest}"
+
+
+#: A longer segment would not fit once it is hidden; the names of caches may be cut.
+_SHORT_BYTES: Final = 160
+
+
+def _short(segment: str) -> str:
+    return segment if len(segment) <= _SHORT_BYTES else HASHED + digest(segment)
 
 
 def digest(text: str) -> str:

@@ -15,6 +15,7 @@ from s3kv_flow.codecs.base import Codec
 from s3kv_flow.codecs.registry import AUTO, Codecs
 from s3kv_flow.envelope.header import ALIGNMENT, SUITE_CHECKSUM, is_entry
 from s3kv_flow.envelope.keyring import Keyring
+from s3kv_flow.envelope.names import HiddenNames
 from s3kv_flow.envelope.seal import open_known, open_sealed, seal
 from s3kv_flow.errors import ConfigurationError, SealError, UnsafeCodecError
 
@@ -29,6 +30,10 @@ SAMPLE_BYTES: Final = 64 * 1024
 WORTH_IT: Final = 0.8
 #: Measured: level 1 keeps up with a fast network, higher levels do not.
 LEVEL: Final = 1
+
+
+#: What the header of a secret still says.
+_TOLD_OF_SECRETS: Final = ("created", "compute")
 
 
 class UntrustedError(SealError):
@@ -59,6 +64,8 @@ class Pack:
         Write and read pickles without a keyring all the same.
     codecs : Codecs, optional
         The codecs to choose from.
+    hidden : HiddenNames, optional
+        Makes it the pack of a store of secrets: all is sealed, and headers tell nothing of it.
     """
 
     def __init__(
@@ -68,10 +75,12 @@ class Pack:
         *,
         allow_unsigned_pickle: bool = False,
         codecs: Codecs | None = None,
+        hidden: HiddenNames | None = None,
     ) -> None:
         self.store_id = store_id
         self.keyring = keyring
         self.codecs = codecs or Codecs()
+        self._hidden = hidden
         self._allow_unsigned_pickle = allow_unsigned_pickle
         self._seals_pickles = keyring is not None or allow_unsigned_pickle
 
@@ -97,15 +106,23 @@ class Pack:
                 "or trust everybody who can write with allow_unsigned_pickle=True.",
             )
         spans, payload = _lay_out(encoded.buffers)
+        if self.secret:
+            about = {name: about[name] for name in _TOLD_OF_SECRETS if name in about}
         header = {**about, "codec": chosen.name, "bind": self.bind(key)}
         index = {"buffers": spans, "arguments": dict(encoded.arguments)}
         text = json.dumps(index, separators=(",", ":")).encode()
-        if len(text) <= INDEX_IN_HEADER_BYTES:
+        if len(text) <= INDEX_IN_HEADER_BYTES and not self.secret:
             header |= index
-        else:  # a frame of thousands of columns: the header has a limit, the payload has none
+        else:  # a frame of thousands of columns: the header has a limit, the payload has none;
+            # and of a secret, not even the names of columns stand in the clear
             header["index"] = [sum(len(part) for part in payload), len(text)]
             payload.append(text)
         return Packed(chosen, header, payload)
+
+    @property
+    def secret(self) -> bool:
+        """Whether this is the pack of a store of secrets."""
+        return self._hidden is not None
 
     def seal(self, packed: Packed) -> Body:
         """Give the bytes for the bucket: compressed where it pays, sealed with the keyring."""
@@ -203,7 +220,9 @@ class Pack:
 
     def open_object(self, key: str, data: memoryview) -> Opened:
         """Open an object that may be a plain document or an entry."""
-        return self.open(key, data) if is_entry(data) else self.document(data)
+        if is_entry(data) or self.secret:
+            return self.open(key, data)
+        return self.document(data)
 
     def value(self, opened: Opened) -> Any:
         """Decode the value; what comes back is the caller's alone.
@@ -256,7 +275,10 @@ class Pack:
 
     def bind(self, key: str) -> str:
         """Give what ties an entry to this store and key."""
-        return xxhash.xxh3_128_hexdigest(f"{len(self.store_id)}:{self.store_id}{key}".encode())
+        text = f"{len(self.store_id)}:{self.store_id}{key}"
+        if self._hidden is not None:  # a plain digest of a key could be guessed
+            return self._hidden.digest(text)
+        return str(xxhash.xxh3_128_hexdigest(text.encode()))
 
 
 def _lay_out(buffers: Body) -> tuple[list[list[int]], list[Any]]:

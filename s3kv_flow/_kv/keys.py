@@ -9,6 +9,7 @@ from typing import Any
 from s3kv_flow._backend import Backend
 from s3kv_flow._model import ABSENT, ANY, Blob, Body, ObjectMeta, Opened, StoredObject
 from s3kv_flow._pack import Packed
+from s3kv_flow._secret import Secret, revealed
 from s3kv_flow._tags import check_tags
 from s3kv_flow._writes import padding
 from s3kv_flow.codecs.plain import dump_exact
@@ -64,7 +65,7 @@ class Keys(MutableMapping[str, Any]):
         """
         name = self._backend.layout.document(key)
         checked = check_tags(tags, key=key)
-        body, packed = self._body(key, value)
+        body, packed = self._body(key, revealed(value))
         etag = self._backend.writes.put(key, name, body, expect=ANY, tags=checked)
         if self._backend.chain.local:
             self._backend.chain.fill(name, self._backend.local_blob(packed, etag=etag))
@@ -72,7 +73,7 @@ class Keys(MutableMapping[str, Any]):
     def _body(self, key: str, value: Any) -> tuple[Body, Packed]:
         """Give an object's body, and the value as the local tiers shall hold it."""
         pack = self._backend.pack
-        text = dump_exact(value)
+        text = None if pack.secret else dump_exact(value)
         if text is not None:
             packed = pack.pack(key, value, {}, "json")
             return [text], packed
@@ -121,7 +122,8 @@ class Keys(MutableMapping[str, Any]):
         if found is None:
             return _MISSING
         assert found.blob.opened is not None
-        return self._value(key, found.blob.opened)
+        value = self._value(key, found.blob.opened)
+        return Secret(value) if backend.pack.secret else value
 
     def _value(self, key: str, opened: Opened) -> Any:
         try:
@@ -250,7 +252,7 @@ class Keys(MutableMapping[str, Any]):
         name = backend.layout.document(destination)
         merged: dict[Any, Any] = {}
         for source in [sources] if isinstance(sources, str) else sources:
-            merged.update(_mapping(source, self[source]))
+            merged.update(_mapping(source, revealed(self[source])))
         packed: Packed | None = None
 
         def change(found: StoredObject | None) -> Body:
@@ -323,9 +325,10 @@ class Keys(MutableMapping[str, Any]):
             value = self._read(key)
             if value is not _MISSING:
                 return value
-            body, _ = self._body(key, default)
+            body, _ = self._body(key, revealed(default))
             if self._backend.writes.put(key, name, body, expect=ABSENT) is not None:
-                return default
+                secret = self._backend.pack.secret and not isinstance(default, Secret)
+                return Secret(default) if secret else default
 
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and self.exists(key)

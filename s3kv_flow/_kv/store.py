@@ -72,6 +72,9 @@ class S3KV(Keys, TaggedKeys, LockedKeys, LocalCopies):
     allow_unsigned_pickle : bool, optional
         Store and load pickles without a keyring: everybody who can write to the bucket can then
         run code wherever it is read.
+    secrets : bool, optional
+        Keep secrets: everything is sealed, names included, nothing lies on disk, and values come
+        as a :class:`Secret`. Needs a keyring, and https beyond this machine. Tags stay readable.
 
     Raises
     ------
@@ -105,6 +108,7 @@ class S3KV(Keys, TaggedKeys, LockedKeys, LocalCopies):
         local_cache: LocalCache | None = None,
         keyring: Keyring | str | os.PathLike[str] | None = None,
         allow_unsigned_pickle: bool | None = None,
+        secrets: bool | None = None,
     ) -> None:
         given = {
             "endpoint_url": endpoint_url,
@@ -120,6 +124,7 @@ class S3KV(Keys, TaggedKeys, LockedKeys, LocalCopies):
             "local_cache": local_cache,
             "keyring": keyring,
             "allow_unsigned_pickle": allow_unsigned_pickle,
+            "secrets": secrets,
         }
         self._given = {name: value for name, value in given.items() if value is not None}
         self._backend = Backend(Settings.resolve(self._given))

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from s3kv_flow._model import ANY, Deleted
+from s3kv_flow._secret import revealed
 from s3kv_flow.cli.output import (
     as_json,
     parse_tags,
@@ -58,7 +59,7 @@ def get(key: str, output: Path | None, as_json: bool) -> None:
 
     JSON as text, bytes as they are, others as Python shows them.
     """
-    value = store()[key]
+    value = revealed(store()[key])
     text = dump_exact(value)
     if isinstance(value, bytes) and not as_json:
         data = value

@@ -15,6 +15,8 @@ from typing import Final
 from s3kv_flow.errors import ConfigurationError
 
 KEY_BYTES: Final = 32
+#: In the place of an id: the key that hides names, which no rotation replaces.
+NAMING: Final = "names"
 _KEY_ID = re.compile(r"[A-Za-z0-9_\-]{1,64}\Z")
 
 
@@ -41,9 +43,13 @@ class Keyring:
     """
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
+        keys = dict(keys)
+        #: Hides names in stores of secrets. It stays the same when keys are rotated, else all
+        #: that is stored would have another name: hence the first key there ever was.
+        self._naming = keys.pop(NAMING, None)
         if not keys:
             raise ConfigurationError("the keyring is empty", way_out=_WAY_OUT)
-        for key_id, secret in keys.items():
+        for key_id, secret in (*keys.items(), *self._naming_pair().items()):
             if not _KEY_ID.match(key_id):
                 raise ConfigurationError(
                     f"key id {key_id!r} is not 1 to 64 letters, digits, - or _", way_out=_WAY_OUT
@@ -127,6 +133,30 @@ class Keyring:
         self.write(draft)
         os.replace(draft, path)
 
+    def _naming_pair(self) -> dict[str, bytes]:
+        return {} if self._naming is None else {NAMING: self._naming}
+
+    @property
+    def naming(self) -> bytes:
+        """The key that names are hidden with in stores of secrets.
+
+        Raises
+        ------
+        ConfigurationError
+            There are several keys, and none is said to be that of the names.
+        """
+        if self._naming is None and len(self._keys) > 1:
+            raise ConfigurationError(
+                "the keyring has several keys, and does not say which one hides names",
+                way_out=f"Give the key that it began with a second line, `{NAMING}:<base64>`.",
+            )
+        return self.sealing[1] if self._naming is None else self._naming
+
+    def _all(self) -> dict[str, bytes]:
+        """Give all keys; from the second one on, also which one hides names."""
+        naming = self.naming if self._naming is not None or len(self._keys) == 1 else None
+        return {**self._keys, **({} if naming is None else {NAMING: naming})}
+
     def adding(self, key_id: str | None = None) -> Keyring:
         """Give a keyring with one new key at the end: it opens, and does not seal yet.
 
@@ -139,7 +169,7 @@ class Keyring:
         (name,) = new
         if name in self._keys:
             raise ConfigurationError(f"there is a key {name!r} already", way_out="Name another.")
-        return Keyring({**self._keys, **new._keys})
+        return Keyring({**self._all(), **new._keys})
 
     def sealing_with(self, key_id: str) -> Keyring:
         """Give a keyring of the same keys that seals with this one.
@@ -149,7 +179,7 @@ class Keyring:
         ConfigurationError
             There is no such key.
         """
-        return Keyring({key_id: self._held(key_id), **self._keys})
+        return Keyring({key_id: self._held(key_id), **self._keys, **self._naming_pair()})
 
     def without(self, key_id: str) -> Keyring:
         """Give a keyring without a key: what it sealed cannot be opened any more.
@@ -164,7 +194,8 @@ class Keyring:
             raise ConfigurationError(
                 f"key {key_id!r} seals new entries", way_out="Let another one seal first."
             )
-        return Keyring({name: key for name, key in self._keys.items() if name != key_id})
+        rest = {name: key for name, key in self._keys.items() if name != key_id}
+        return Keyring({**rest, **self._naming_pair()})
 
     def _held(self, key_id: str) -> bytes:
         secret = self._keys.get(key_id)
@@ -178,7 +209,7 @@ class Keyring:
         """Give the keyring as :meth:`parse` reads it. This is the secret itself."""
         return "".join(
             f"{key_id}:{base64.b64encode(secret).decode()}\n"
-            for key_id, secret in self._keys.items()
+            for key_id, secret in (*self._keys.items(), *self._naming_pair().items())
         )
 
     @property
@@ -194,16 +225,16 @@ class Keyring:
         return iter(self._keys)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Keyring) and list(self._keys.items()) == list(other._keys.items())
+        return isinstance(other, Keyring) and self.text() == other.text()
 
     def __hash__(self) -> int:
-        return hash(tuple(self._keys.items()))
+        return hash(self.text())
 
     def __repr__(self) -> str:
         return f"Keyring({', '.join(map(repr, self))})"
 
     def __reduce__(self) -> tuple[type[Keyring], tuple[dict[str, bytes]]]:
-        return Keyring, (dict(self._keys),)
+        return Keyring, ({**self._keys, **self._naming_pair()},)
 
 
 _WAY_OUT: Final = "Make one with `s3kv keys generate`."

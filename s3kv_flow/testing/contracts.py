@@ -80,6 +80,21 @@ class ObjectStoreContract:
         assert isinstance(found, StoredObject)
         assert found.body == b"".join(body)
 
+    def test_very_large_writes_keep_condition_and_metadata(
+        self, store: ObjectStore, name: str
+    ) -> None:
+        """Also such as are written in parts."""
+        body = [bytes(range(256)) * 4096] * 66
+        etag = store.put(name, body, expect=ABSENT, metadata={WRITE_ID: "abc"})
+        with pytest.raises(PreconditionFailedError):
+            store.put(name, body, expect=ABSENT)
+        with pytest.raises(PreconditionFailedError):
+            store.put(name, body, expect=ETag("0" * 32))
+        store.put(name, [*body, b"more"], expect=etag, metadata={WRITE_ID: "def"})
+        found = store.head(name)
+        assert found is not None
+        assert (found.metadata[WRITE_ID], found.size_bytes) == ("def", 66 * 2**20 + 4)
+
     def test_absent_is_none(self, store: ObjectStore, name: str) -> None:
         """Not an exception, and not an empty body."""
         assert store.get(name) is None
