@@ -11,7 +11,9 @@ from s3kv_flow._policy import Policy
 from s3kv_flow._runtime import cached, configure, default_store
 from s3kv_flow._secret import Secret
 from s3kv_flow.codecs.base import Codec, Encoded
-from s3kv_flow.envelope.keyring import Keyring
+from s3kv_flow.codecs.model import ModelCodec
+from s3kv_flow.codecs.registry import register_codec
+from s3kv_flow.envelope.keyring import KeyProvider, Keyring
 from s3kv_flow.errors import (
     AccessDeniedError,
     BucketNotFoundError,
@@ -71,11 +73,13 @@ __all__ = [
     "InvalidTagError",
     "KeyLockedError",
     "KeyNotFoundError",
+    "KeyProvider",
     "Keyring",
     "Lock",
     "LockingUnavailableError",
     "MergeError",
     "MissError",
+    "ModelCodec",
     "Package",
     "Policy",
     "S3KVError",
@@ -89,5 +93,6 @@ __all__ = [
     "cached",
     "configure",
     "default_store",
+    "register_codec",
     "register_key",
 ]

@@ -40,7 +40,9 @@ from s3kv_flow._model import (
 from s3kv_flow._pack import Packed, UntrustedError
 from s3kv_flow._policy import Policy
 from s3kv_flow._tags import check_tags, fill
-from s3kv_flow.codecs.registry import AUTO, Codecs
+from s3kv_flow.codecs.base import Codec
+from s3kv_flow.codecs.model import declared_model
+from s3kv_flow.codecs.registry import AUTO, Codecs, register_codec
 from s3kv_flow.envelope.seal import UnknownKeyError
 from s3kv_flow.errors import (
     AccessDeniedError,
@@ -108,8 +110,14 @@ class FunctionCache:
         self.identity = Identity(function, policy.code, policy.version, policy.depends_on)
         named = policy.name if policy.name is not None else _default_name(function)
         self.name = cache_name(named)
-        if isinstance(policy.codec, str) and policy.codec != AUTO:
-            Codecs().named(policy.codec)  # a misspelt one is refused here and now
+        if isinstance(policy.codec, str):
+            if policy.codec != AUTO:
+                Codecs().named(policy.codec)  # a misspelt one is refused here and now
+        else:
+            register_codec(policy.codec)  # readers look it up by its name
+        self._declared: Codec | None = None
+        self._undeclared = policy.codec == AUTO
+        self._look_for_declared()
         self.counters = Counters()
         self._keys = CallKey(
             function,
@@ -124,6 +132,18 @@ class FunctionCache:
         limit = policy.age_limit
         self._max_age_seconds = None if limit is None else limit.total_seconds()
         self._said: set[str] = set()
+
+    def _look_for_declared(self) -> None:
+        """Learn how to read and write what the function is annotated to return."""
+        if not self._undeclared:
+            return
+        try:
+            self._declared = declared_model(self.identity.function)
+        except Exception:  # not defined yet; the next miss asks again
+            return
+        self._undeclared = False
+        if self._declared is not None:
+            register_codec(self._declared)
 
     @property
     def backend(self) -> Backend:
@@ -215,6 +235,7 @@ class FunctionCache:
 
     def find(self, call: Call) -> Hit[Any] | Miss:
         """Look everywhere; raises when the store fails."""
+        self._look_for_declared()
         backend = self._backend()
         try:
             found = self._get(backend, call, self._unchecked_seconds)
@@ -380,7 +401,10 @@ class FunctionCache:
             if isinstance(tags, Exception):
                 raise tags
             about = self._about(backend, seconds, tags, claim.parts)
-            packed = backend.pack.pack(call.key, value, about, self.policy.codec)
+            self._look_for_declared()
+            packed = backend.pack.pack(
+                call.key, value, about, self.policy.codec, declared=self._declared
+            )
         except UnsafeCodecError as error:
             if self.policy.on_error == "raise":
                 raise

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from s3kv_flow.envelope.keyring import Keyring
+from s3kv_flow.envelope.keyring import KeyProvider, Keyring
 from s3kv_flow.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Settings:
     cache_dir: Path
     cache_size_limit: int | None = None
     local_cache: LocalCache = "opened"
-    keyring: Keyring | None = None
+    keyring: KeyProvider | None = None
     allow_unsigned_pickle: bool = False
     secrets: bool = False
 
@@ -142,7 +142,7 @@ def _where(have: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any
     }
 
 
-def _check_secrets(keyring: Keyring | None, endpoint: str | None) -> None:
+def _check_secrets(keyring: KeyProvider | None, endpoint: str | None) -> None:
     if keyring is None:
         raise ConfigurationError(
             "a store of secrets needs a keyring",
@@ -182,8 +182,8 @@ def _in_clear_text(endpoint: str | None) -> bool:
         return host != "localhost" and not host.endswith(".localhost")
 
 
-def _keyring(given: Any, environ: Mapping[str, str]) -> Keyring | None:
-    if isinstance(given, Keyring):
+def _keyring(given: Any, environ: Mapping[str, str]) -> KeyProvider | None:
+    if isinstance(given, KeyProvider):
         return given
     if isinstance(given, os.PathLike):
         return Keyring.read(given)
@@ -191,7 +191,8 @@ def _keyring(given: Any, environ: Mapping[str, str]) -> Keyring | None:
         return Keyring.parse(given)
     if given is not None:
         raise ConfigurationError(
-            f"a keyring is a Keyring, its text or a path, not {type(given).__name__}"
+            f"a keyring is a Keyring or another KeyProvider, its text or a path, "
+            f"not {type(given).__name__}"
         )
     if text := environ.get("S3KV_KEYRING"):
         return Keyring.parse(text)

@@ -14,7 +14,7 @@ from s3kv_flow._model import UNDECODED, Blob, Body, ETag, Opened, size_of
 from s3kv_flow.codecs.base import Codec
 from s3kv_flow.codecs.registry import AUTO, Codecs
 from s3kv_flow.envelope.header import ALIGNMENT, SUITE_CHECKSUM, is_entry
-from s3kv_flow.envelope.keyring import Keyring
+from s3kv_flow.envelope.keyring import KeyProvider
 from s3kv_flow.envelope.names import HiddenNames
 from s3kv_flow.envelope.seal import open_known, open_sealed, seal
 from s3kv_flow.errors import ConfigurationError, SealError, UnsafeCodecError
@@ -58,12 +58,10 @@ class Pack:
     ----------
     store_id : str
         Says which store an entry belongs to; an entry moved to another is refused.
-    keyring : Keyring, optional
+    keyring : KeyProvider, optional
         Seals every entry. Without it entries carry a checksum, and none may be a pickle.
     allow_unsigned_pickle : bool
         Write and read pickles without a keyring all the same.
-    codecs : Codecs, optional
-        The codecs to choose from.
     hidden : HiddenNames, optional
         Makes it the pack of a store of secrets: all is sealed, and headers tell nothing of it.
     """
@@ -71,21 +69,26 @@ class Pack:
     def __init__(
         self,
         store_id: str,
-        keyring: Keyring | None = None,
+        keyring: KeyProvider | None = None,
         *,
         allow_unsigned_pickle: bool = False,
-        codecs: Codecs | None = None,
         hidden: HiddenNames | None = None,
     ) -> None:
         self.store_id = store_id
         self.keyring = keyring
-        self.codecs = codecs or Codecs()
+        self.codecs = Codecs()
         self._hidden = hidden
         self._allow_unsigned_pickle = allow_unsigned_pickle
         self._seals_pickles = keyring is not None or allow_unsigned_pickle
 
     def pack(
-        self, key: str, value: Any, about: Mapping[str, Any], codec: str | Codec = AUTO
+        self,
+        key: str,
+        value: Any,
+        about: Mapping[str, Any],
+        codec: str | Codec = AUTO,
+        *,
+        declared: Codec | None = None,
     ) -> Packed:
         """Encode a value.
 
@@ -96,7 +99,7 @@ class Pack:
         UnsafeCodecError
             It needs pickle, and nothing vouches for pickles here.
         """
-        chosen, encoded = self.codecs.encode(value, codec)
+        chosen, encoded = self.codecs.encode(value, codec, declared=declared)
         if not chosen.safe and not self._seals_pickles:
             raise UnsafeCodecError(
                 f"a {type(value).__qualname__} can only be stored as a pickle, "

@@ -19,7 +19,7 @@ from s3kv_flow._kv.local import LocalCopies
 from s3kv_flow._kv.locks import LockedKeys
 from s3kv_flow._kv.tags import TaggedKeys
 from s3kv_flow._policy import Policy
-from s3kv_flow.envelope.keyring import Keyring
+from s3kv_flow.envelope.keyring import KeyProvider
 from s3kv_flow.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class S3KV(Keys, TaggedKeys, LockedKeys, LocalCopies):
         Bytes the local cache may take; 10 GiB by default.
     local_cache : {"opened", "sealed", "off"}, optional
         How entries lie in the local cache: in the clear, sealed, or not at all.
-    keyring : Keyring, str or Path, optional
+    keyring : Keyring (or another KeyProvider), str or Path, optional
         Seals all entries, and lets values be stored that need pickle.
     allow_unsigned_pickle : bool, optional
         Store and load pickles without a keyring: everybody who can write to the bucket can then
@@ -106,7 +106,7 @@ class S3KV(Keys, TaggedKeys, LockedKeys, LocalCopies):
         cache_dir: str | os.PathLike[str] | None = None,
         cache_size_limit: int | None = None,
         local_cache: LocalCache | None = None,
-        keyring: Keyring | str | os.PathLike[str] | None = None,
+        keyring: KeyProvider | str | os.PathLike[str] | None = None,
         allow_unsigned_pickle: bool | None = None,
         secrets: bool | None = None,
     ) -> None:

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from s3kv_flow.errors import ConfigurationError
 
@@ -18,6 +18,26 @@ KEY_BYTES: Final = 32
 #: In the place of an id: the key that hides names, which no rotation replaces.
 NAMING: Final = "names"
 _KEY_ID = re.compile(r"[A-Za-z0-9_\-]{1,64}\Z")
+
+
+@runtime_checkable
+class KeyProvider(Protocol):
+    """Where keys come from: a `Keyring`, or something that asks a key management service.
+
+    Keys are 32 bytes. It is asked at each entry, by several threads, so it should keep what it
+    was told; and it must pickle if the store is to travel to other processes.
+    """
+
+    @property
+    def sealing(self) -> tuple[str, bytes]:
+        """The id and the bytes of the key that new entries are sealed with."""
+
+    @property
+    def naming(self) -> bytes:
+        """The key that hides names in stores of secrets; it never changes."""
+
+    def get(self, key_id: str, /) -> bytes | None:
+        """Give a key by its id; None for one that is unknown, or not to be trusted any more."""
 
 
 class Keyring:

@@ -32,7 +32,7 @@ from s3kv_flow.envelope.header import (
     load,
     split,
 )
-from s3kv_flow.envelope.keyring import Keyring
+from s3kv_flow.envelope.keyring import KeyProvider
 from s3kv_flow.errors import SealError
 
 SEGMENT_BYTES: Final = 1024 * 1024
@@ -55,7 +55,7 @@ class UnknownKeyError(SealError):
 LAZY_FROM_BYTES: Final = 8 * SEGMENT_BYTES
 
 
-def seal(header: Mapping[str, Any], payload: Body, keyring: Keyring | None) -> Body:
+def seal(header: Mapping[str, Any], payload: Body, keyring: KeyProvider | None) -> Body:
     """Give a sealed entry: encrypted with a keyring, checksummed without."""
     if keyring is None:
         return _checksummed(header, payload)
@@ -63,7 +63,7 @@ def seal(header: Mapping[str, Any], payload: Body, keyring: Keyring | None) -> B
     return encrypted if size_of(payload) > LAZY_FROM_BYTES else list(encrypted)
 
 
-def open_sealed(data: memoryview, keyring: Keyring | None, *, consume: bool = False) -> Opened:
+def open_sealed(data: memoryview, keyring: KeyProvider | None, *, consume: bool = False) -> Opened:
     """Verify an entry whole and give its payload in the clear.
 
     With ``consume`` the payload may take the place of the entry in ``data``, if that is writable.
@@ -81,7 +81,7 @@ def open_sealed(data: memoryview, keyring: Keyring | None, *, consume: bool = Fa
     return _open_encrypted(head, body, keyring, consume=consume)
 
 
-def open_known(data: memoryview, keyring: Keyring | None) -> Opened:
+def open_known(data: memoryview, keyring: KeyProvider | None) -> Opened:
     """Open an entry of which a tier vouches that nobody has touched it since it was verified.
 
     Its checksum is not computed again; a sealed one is verified all the same.
@@ -136,7 +136,7 @@ class Encrypted(Collection[Buffer]):
     So a value that changes between two attempts to send it never meets the same nonce twice.
     """
 
-    def __init__(self, header: Mapping[str, Any], payload: Body, keyring: Keyring) -> None:
+    def __init__(self, header: Mapping[str, Any], payload: Body, keyring: KeyProvider) -> None:
         self._header = header
         self._payload = payload
         self._sealing = keyring.sealing
@@ -193,7 +193,7 @@ def _segments(payload: Body, size: int) -> Iterator[Any]:
 
 
 def _open_encrypted(
-    head: memoryview, body: memoryview, keyring: Keyring | None, *, consume: bool = False
+    head: memoryview, body: memoryview, keyring: KeyProvider | None, *, consume: bool = False
 ) -> Opened:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM

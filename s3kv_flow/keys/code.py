@@ -356,7 +356,7 @@ class _Walk:
         enumerated: dict[str, Any] = dict(getattr(kind, "__members__", {}))
         is_enum = issubclass(kind, enum.Enum)
         for name in sorted(members):
-            if name in _NOT_THE_CLASS or name.startswith(("__pydantic", "__attrs")):
+            if name in _NOT_THE_CLASS or name.startswith(_LIBRARIES):
                 continue
             member = members[name]
             if is_enum and (
@@ -381,6 +381,9 @@ class _Walk:
             parts.append(encoder.token(type(kind)))
         return encoder.node(b"class", *parts)
 
+
+#: What libraries keep in a class: known from its code, or learned as it is used.
+_LIBRARIES: Final = ("__pydantic", "__attrs", "__msgspec")
 
 _DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, types.BuiltinFunctionType)
 

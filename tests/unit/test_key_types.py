@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
 from scipy import sparse
 
 import s3kv_flow as s3kv
+from s3kv_flow.keys.token import Encoder
 from s3kv_flow.testing import assert_different_keys, assert_same_key, assert_stable_key
 
 FORMATS = ["csr", "csc", "coo", "bsr", "dok", "lil", "dia"]
@@ -105,3 +109,15 @@ def test_blake3_keys_are_other_keys_and_as_good():
     assert not fast.contains(array)
     with pytest.raises(s3kv.ConfigurationError, match="key_hash"):
         kv.cached(key_hash="md5")(step)
+
+
+def test_what_msgspec_learns_of_a_class_is_not_in_its_key() -> None:
+
+    @dataclasses.dataclass
+    class Seen:
+        x: int
+
+    before = Encoder().token(Seen)
+    msgspec.json.decode(b'{"x": 1}', type=Seen)
+    assert "__msgspec_cache__" in vars(Seen)
+    assert Encoder().token(Seen) == before
