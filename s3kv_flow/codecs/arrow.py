@@ -39,7 +39,7 @@ class ArrowCodec:
         import pyarrow as pa
 
         (data,) = buffers
-        table = pa.ipc.open_stream(pa.py_buffer(data)).read_all()
+        table = read_table(data)
         kind = arguments["kind"]
         if kind == "table":
             return table
@@ -97,7 +97,10 @@ class PolarsCodec:
         import polars as pl
 
         (data,) = buffers
-        frame = pl.read_ipc(io.BytesIO(data))
+        try:
+            frame = pl.read_ipc(io.BytesIO(data))
+        except pl.exceptions.PanicException as panic:  # no Exception, and no one expects it
+            raise ValueError(f"Polars cannot read it: {panic}") from None
         columns = frame.get_columns()
         for position, descending in arguments.get("sorted", {}).items():
             column = columns[int(position)].set_sorted(descending=bool(descending))
@@ -113,6 +116,15 @@ def ipc_bytes(table: Any) -> Any:
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
     return sink.getvalue()
+
+
+def read_table(data: memoryview) -> Any:
+    """Read an Arrow IPC stream, and check all of it: reading alone trusts offsets into memory."""
+    import pyarrow as pa
+
+    table = pa.ipc.open_stream(pa.py_buffer(data)).read_all()
+    table.validate(full=True)
+    return table
 
 
 def single_array(table: Any) -> Any:

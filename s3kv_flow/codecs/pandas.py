@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
-from s3kv_flow.codecs.arrow import ipc_bytes, single_array
+from s3kv_flow.codecs.arrow import ipc_bytes, read_table, single_array
 from s3kv_flow.codecs.base import Encoded
 from s3kv_flow.codecs.numpy import array_over, describe_dtype, raw_bytes
 from s3kv_flow.codecs.plain import dump_exact
@@ -202,6 +202,9 @@ class _Reader:
         if "levels" in spec:
             levels = [self.index(level) for level in spec["levels"]]
             codes = [self.array(codes) for codes in spec["codes"]]
+            for level, numbers in zip(levels, codes, strict=True):  # pandas would read beyond it
+                if len(numbers) and not -1 <= numbers.min() <= numbers.max() < len(level):
+                    raise ValueError("a code of the index names no label")
             return pd.MultiIndex(levels, codes, names=names, verify_integrity=False)
         values = self.array(spec["values"])
         if "frequency" in spec:
@@ -242,9 +245,7 @@ class _Reader:
         return values
 
     def _arrow(self, number: int) -> Any:
-        import pyarrow as pa
-
-        return single_array(pa.ipc.open_stream(pa.py_buffer(self._buffers[number])).read_all())
+        return single_array(read_table(self._buffers[number]))
 
 
 def _as_column(array: Any, index: Any) -> Any:

@@ -21,7 +21,7 @@ from sklearn.linear_model import LinearRegression
 from s3kv_flow._model import Blob
 from s3kv_flow._pack import Pack
 from s3kv_flow.envelope.keyring import Keyring
-from s3kv_flow.errors import EncodingError
+from s3kv_flow.errors import EncodingError, SealError
 
 SEALED = Pack("store", Keyring.generate())
 OPEN = Pack("store")
@@ -367,3 +367,39 @@ def test_aligned_records_come_back_aligned() -> None:
     dtype = np.dtype([("a", "i1"), ("b", "f8")], align=True)
     found, _ = round_trip(np.zeros(3, dtype))
     assert found.dtype.isalignedstruct
+
+
+def forged(value: Any, change: Any) -> Any:
+    """What an attacker can write: a checksum that fits, over anything."""
+    packed = OPEN.pack("key", value, {})
+    change(packed)
+    data = bytearray(b"".join(map(bytes, OPEN.seal(packed))))
+    return OPEN.value(OPEN.open("key", memoryview(data)))
+
+
+def test_offsets_beyond_an_arrow_buffer_are_refused() -> None:
+    table = pa.table({"a": ["some text", "more of it"]})
+
+    def change(packed: Any) -> None:
+        body = bytearray(b"".join(map(bytes, packed.payload)))
+        at = body.index(b"\x09\x00\x00\x00\x13\x00\x00\x00")
+        body[at + 4 : at + 8] = b"\xff\xff\xff\x7f"
+        packed.payload[:] = [bytes(body)]
+
+    with pytest.raises(SealError, match="cannot be decoded"):
+        forged(table, change)
+
+
+def test_labels_beyond_an_index_are_refused() -> None:
+    series = pd.Series([1.0, 2.0], index=pd.MultiIndex.from_tuples([("a", 1), ("b", 2)]))
+
+    def change(packed: Any) -> None:
+        (first, size) = packed.header["buffers"][
+            packed.header["arguments"]["index"]["codes"][0]["raw"]
+        ]
+        body = bytearray(b"".join(map(bytes, packed.payload)))
+        body[first : first + size] = b"\x7f" * size
+        packed.payload[:] = [bytes(body)]
+
+    with pytest.raises(SealError, match="names no label"):
+        forged(series, change)
