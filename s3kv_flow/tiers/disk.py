@@ -41,6 +41,11 @@ KEEP_SECONDS: Final = 10 * 365 * 86400
 #: How long a writer waits for other processes' writes before the copy is given up.
 LOCK_TIMEOUT_SECONDS: Final = 20
 
+#: How often a folder is looked through for files that no row knows, and how old those must be:
+#: a younger one may be about to get its row.
+SWEEP_SECONDS: Final = 86_400
+ORPHAN_SECONDS: Final = 3_600
+
 _FILE_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val\Z")
 _MODE_RAW: Final = 1
 _MODE_BINARY: Final = 2
@@ -71,6 +76,7 @@ class DiskTier:
         self._opened: Cache | None = None
         self._given_up = False
         self._said: set[str] = set()
+        self._swept = False
         self._unlock()
         reset_after_fork(self._unlock)
 
@@ -152,6 +158,9 @@ class DiskTier:
             return
         expire = KEEP_SECONDS + blob.checked - time.time()
         try:
+            if not self._swept and blob.size_bytes >= FILE_FROM_BYTES:
+                self._swept = True
+                _sweep_orphans(self.folder, cache)
             with not_amid_fork():
                 cache.set(name, blob.parts, expire=expire, tag=blob.etag)
         except Exception as error:
@@ -247,6 +256,28 @@ def _rows(cache: Cache, prefix: str, stored_before: float | None) -> list[tuple[
         values.append(stored_before)
     rows: list[tuple[str, int]] = cache._sql(query, values).fetchall()
     return rows
+
+
+def _sweep_orphans(folder: Path, cache: Cache) -> None:
+    """Remove files without a row, left by processes that were killed; once a day and folder."""
+    now, stamp = time.time(), folder / "swept"
+    if stamp.exists() and now - stamp.stat().st_mtime < SWEEP_SECONDS:
+        return
+    stamp.touch(mode=0o600)
+    files = [file for file in folder.glob("??/??/*.val") if _is_old(file, now)]
+    # Read after the files were listed: what has a row by now is no orphan.
+    rows = cache._sql("SELECT filename FROM Cache WHERE filename IS NOT NULL").fetchall()
+    known = {name for (name,) in rows}
+    for file in files:
+        if file.relative_to(folder).as_posix() not in known:
+            file.unlink(missing_ok=True)
+
+
+def _is_old(file: Path, now: float) -> bool:
+    try:
+        return now - file.lstat().st_mtime > ORPHAN_SECONDS
+    except OSError:
+        return False
 
 
 def _set_aside(folder: Path) -> bool:

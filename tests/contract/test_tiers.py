@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import pickle
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -320,3 +322,38 @@ def test_local_cache_says_how_copies_lie_on_disk(tmp_path: Path, way: str) -> No
     assert bool(stored) == (way != "off")
     assert any(b"plain text" in data for data in stored) == (way == "opened")
     assert step.cache_info().hits == ({"remote": 1} if way == "off" else {"memory": 1})
+
+
+def test_files_that_a_killed_writer_left_are_swept(tmp_path: Path) -> None:
+    first = DiskTier(tmp_path / "cache")
+    first.put("kept", Blob([b"x" * 100_000], None, time.time()))
+    (held,) = (tmp_path / "cache").glob("??/??/*.val")
+    orphan, young = held.with_name("0" * 28 + ".val"), held.with_name("1" * 28 + ".val")
+    for file in (orphan, young):
+        file.write_bytes(b"left behind")
+    (tmp_path / "cache" / "swept").unlink()
+    long_ago = time.time() - 7200
+    for file in (orphan, held):
+        os.utime(file, (long_ago, long_ago))
+
+    second = DiskTier(tmp_path / "cache")
+    second.put("other", Blob([b"y" * 100_000], None, time.time()))
+    assert not orphan.exists()
+    assert young.exists()
+    found = second.get("kept")
+    assert found is not None
+    assert bytes(found.parts[0]) == b"x" * 100_000
+
+
+def test_the_bound_is_kept_under_writers_at_once(tmp_path: Path) -> None:
+    limit = 4_000_000
+    tiers = [DiskTier(tmp_path / "cache", limit) for _ in range(4)]
+
+    def write(tier: DiskTier) -> None:
+        for number in range(60):
+            tier.put(f"{id(tier)} {number}", Blob([b"x" * 100_000], None, time.time()))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(write, tiers))
+    held = sum(file.stat().st_size for file in (tmp_path / "cache").rglob("*.val"))
+    assert 0.4 * limit < held < 1.25 * limit
