@@ -6,6 +6,7 @@
 from s3kv_flow._decorator import CachedCoroutineFunction, CachedFunction
 from s3kv_flow._events import CacheInfo
 from s3kv_flow._kv import S3KV
+from s3kv_flow._mode import mode
 from s3kv_flow._model import Cleared, Deleted, Entry, Lock
 from s3kv_flow._policy import Policy
 from s3kv_flow._runtime import cached, configure, default_store
@@ -93,6 +94,7 @@ __all__ = [
     "cached",
     "configure",
     "default_store",
+    "mode",
     "register_codec",
     "register_key",
 ]

@@ -2,32 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from pathlib import Path
 from typing import Final
 
 import xxhash
 
+from s3kv_flow._breaker import Breaker
 from s3kv_flow._clock import Clock, SystemClock
 from s3kv_flow._config import Settings
 from s3kv_flow._layout import HiddenLayout, Layout
-from s3kv_flow._lease import Flight
+from s3kv_flow._lease import ClusterLease, Flight, HostLease, Lease, Leases
+from s3kv_flow._mode import Mode, current_mode
 from s3kv_flow._model import Blob, Deleted, ETag, ObjectMeta, Opened, Precondition
 from s3kv_flow._pack import Pack, Packed
 from s3kv_flow._process import reset_after_fork
 from s3kv_flow._writes import Writes
 from s3kv_flow.envelope.names import HiddenNames
-from s3kv_flow.errors import StoreUnavailableError
+from s3kv_flow.errors import AccessDeniedError, StoreUnavailableError
 from s3kv_flow.stores.connection import Connection
 from s3kv_flow.stores.probe import Capabilities, probe
 from s3kv_flow.stores.protocols import Bucket
 from s3kv_flow.stores.s3 import S3Store
 from s3kv_flow.tiers.base import Tier
 from s3kv_flow.tiers.chain import Chain
-from s3kv_flow.tiers.disk import DiskTier
+from s3kv_flow.tiers.disk import DiskTier, UnsafeFolderError, make_private
 from s3kv_flow.tiers.memory import MemoryTier
+
+logger = logging.getLogger("s3kv_flow")
 
 LOCAL_ONLY: Final = "local"
 #: How many objects are deleted before their local copies are dropped: memory stays flat.
@@ -73,6 +79,7 @@ class Backend:
             )
         self._objects = objects
         self._writes: Writes | None = None
+        self._said_no_cluster = False
         # Entries are bound to bucket and root, not to the endpoint: one bucket has many endpoints.
         self.pack = Pack(
             f"{settings.bucket or LOCAL_ONLY}/{settings.root}",
@@ -88,6 +95,7 @@ class Backend:
             if not settings.secrets:  # nothing of them on disk
                 local.append(DiskTier(self._folder(), settings.cache_size_limit))
         self.chain = Chain(local, objects, self.clock)
+        self.breaker = Breaker(self.clock)
 
     def _unlock(self) -> None:
         self._probing = threading.Lock()
@@ -119,7 +127,17 @@ class Backend:
                 way_out="Set S3_BUCKET (and S3_ENDPOINT_URL), or start a server on this machine "
                 "with `s3kv local start`.",
             )
+        if self.mode == "offline":
+            raise StoreUnavailableError(
+                "the store is in mode 'offline', and its bucket is not asked",
+                way_out="Leave s3kv.mode(...), or unset S3KV_MODE.",
+            )
         return self._objects
+
+    @property
+    def mode(self) -> Mode:
+        """What the store may do here and now."""
+        return current_mode(self.settings.mode)
 
     @property
     def writes(self) -> Writes:
@@ -128,13 +146,60 @@ class Backend:
         Raises
         ------
         StoreUnavailableError
-            The store is local only.
+            The store is local only, or offline.
+        AccessDeniedError
+            Its mode is ``"read_only"``.
         """
+        if self.mode == "read_only":
+            raise AccessDeniedError(
+                "the store is in mode 'read_only', and nothing was written",
+                way_out="Leave s3kv.mode(...), or unset S3KV_MODE.",
+            )
         if self._writes is None:
             self._writes = Writes(
                 self.objects, self.layout, self.pack, self.capabilities, self.clock
             )
         return self._writes
+
+    def reachable(self) -> bool:
+        """Whether the bucket may be asked: not offline, and it has answered of late."""
+        return self.mode != "offline" and self.breaker.allows()
+
+    def leases(self, name: str, level: str | bool) -> Leases:
+        """Give the leases on computing an object: of this machine, and of all workers."""
+        wanted: list[Callable[[], Lease | None]] = []
+        if level in ("host", "cluster"):
+            wanted.append(lambda: self._host_lease(name))
+        if level == "cluster" and not self.local_only:
+            wanted.append(lambda: self._cluster_lease(name))
+        return Leases(wanted)
+
+    def _host_lease(self, name: str) -> Lease | None:
+        settings = self.settings
+        if settings.local_cache == "off" or settings.secrets:  # nothing of theirs on disk
+            return None
+        folder = Path(self._folder() + ".leases")
+        try:
+            make_private(folder)
+        except (OSError, UnsafeFolderError) as error:
+            logger.debug("no leases in %s: %s", folder, error)
+            return None
+        return HostLease(folder, xxhash.xxh3_128_hexdigest(name.encode()), settings.lease_seconds)
+
+    def _cluster_lease(self, name: str) -> Lease | None:
+        if not self.reachable() or self.mode == "read_only":
+            return None
+        can = self.capabilities()
+        if not (can.create_only and can.compare_and_swap):
+            if not self._said_no_cluster:
+                self._said_no_cluster = True
+                logger.warning(
+                    "the server cannot create or swap conditionally, so that workers on other "
+                    "machines may compute the same call (see `s3kv doctor`)"
+                )
+            return None
+        seconds = self.settings.lease_seconds
+        return ClusterLease(self.objects, self.layout.lease(name), seconds, self.clock)
 
     def listed(self, prefix: str) -> Iterator[tuple[str, ObjectMeta]]:
         """Give keys with what the listing tells of them, lazily; results for ``cache/`` only."""

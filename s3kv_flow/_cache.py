@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, Union
 
 from s3kv_flow._backend import Backend
 from s3kv_flow._events import Counters
 from s3kv_flow._layout import cache_name, entry_key
-from s3kv_flow._lease import Turn, Wait
+from s3kv_flow._lease import NO_LEASES, Leases, Turn, Wait
 from s3kv_flow._model import (
     ABSENT,
     ANY,
@@ -39,6 +42,7 @@ from s3kv_flow._model import (
 )
 from s3kv_flow._pack import Packed, UntrustedError
 from s3kv_flow._policy import Policy
+from s3kv_flow._process import reset_after_fork
 from s3kv_flow._tags import check_tags, fill
 from s3kv_flow.codecs.base import Codec
 from s3kv_flow.codecs.model import declared_model
@@ -48,6 +52,7 @@ from s3kv_flow.errors import (
     AccessDeniedError,
     ConflictError,
     EncodingError,
+    LockingUnavailableError,
     MissError,
     S3KVError,
     StoreUnavailableError,
@@ -65,6 +70,13 @@ from s3kv_flow.tiers.chain import Found, UnreadableError
 logger = logging.getLogger("s3kv_flow")
 
 PUT_ATTEMPTS: Final = 5
+#: What takes so long is worth the requests of a lease among all workers.
+SLOW_SECONDS: Final = 1.0
+#: How often whoever waits for another process looks again: seldom, once it has waited long.
+FIRST_DELAY_SECONDS: Final = 0.02
+LONGEST_DELAY_SECONDS: Final = 1.0
+#: Up to which part of its ``max_age`` an entry may be computed again too early.
+EARLY: Final = 0.1
 
 
 # The values of a hit are made at each call, and a frozen dataclass takes several times as long.
@@ -88,6 +100,21 @@ class Claim:
     tags: Mapping[str, str] | Exception
     parts: str | None
     """What the key is made of, for `explain`; taken before the function may change its arguments."""
+    leases: Leases
+
+
+@dataclass(slots=True)
+class Pending:
+    """Another process computes the call: ask :meth:`FunctionCache.again` after a while."""
+
+    call: Call
+    turn: Turn
+    miss: Miss
+    leases: Leases
+    delay_seconds: float
+
+
+Step = Union[Hit[Any], Wait, Pending, Claim]
 
 
 class FunctionCache:
@@ -129,9 +156,14 @@ class FunctionCache:
         self._backend = backend
         self._prefix = f"cache/{self.name}/"
         self._unchecked_seconds = policy.revalidate_after.total_seconds()
-        limit = policy.age_limit
-        self._max_age_seconds = None if limit is None else limit.total_seconds()
+        self._max_age_seconds = _seconds(policy.age_limit)
+        self._stale_seconds = _seconds(policy.stale_while_revalidate) or 0.0
+        self._rescue_seconds = _seconds(policy.stale_if_error) or 0.0
+        self._is_slow: bool | None = None
         self._said: set[str] = set()
+        self._revalidating: set[str] = set()
+        self._unlock()
+        reset_after_fork(self._unlock)
 
     def _look_for_declared(self) -> None:
         """Learn how to read and write what the function is annotated to return."""
@@ -144,6 +176,10 @@ class FunctionCache:
         self._undeclared = False
         if self._declared is not None:
             register_codec(self._declared)
+
+    def _unlock(self) -> None:
+        self._revalidating_lock = threading.Lock()
+        self._revalidating.clear()
 
     @property
     def backend(self) -> Backend:
@@ -173,7 +209,8 @@ class FunctionCache:
     def call_or_none(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
         """Give the call's key; None where it has none, and the function shall just run."""
         try:
-            self._backend()
+            if self._backend().mode == "off":
+                return None
         except Exception as error:
             self._failed(error)
             return None
@@ -193,6 +230,8 @@ class FunctionCache:
     def look(self, call: Call) -> Hit[Any] | None:
         """Look into the local tiers only, without waiting for anything."""
         backend = self._backend()
+        if backend.mode == "refresh":
+            return None
 
         def verify(blob: Blob) -> None:
             backend.verify(call.key, blob)
@@ -200,38 +239,145 @@ class FunctionCache:
         found = backend.chain.look(
             call.object_name, verify, unchecked_seconds=self._unchecked_seconds
         )
-        if found is None or self._expired(_opened(found)):
+        if found is None or self._expired(_opened(found), self._stale_seconds):
             return None
         try:
             return self._hit(backend, call, found)
         except S3KVError:
             return None  # `begin` looks again, and tells
 
-    def begin(self, call: Call) -> Hit[Any] | Wait | Claim:
+    def begin(self, call: Call) -> Step:
         """Say what now."""
-        turn = self._backend().flight.enter(call.object_name)
+        if self._backend().mode == "refresh":
+            return self.claim(call)
+        return self._begin(call, self._find)
+
+    def revalidate(self, call: Call) -> Step:
+        """Say what now, to whoever computes again what is served stale meanwhile."""
+
+        def fresh(call: Call) -> Hit[Any] | Miss:
+            found = self._find(call)
+            if isinstance(found, Hit) and found.stale:
+                return Miss(MissReason.EXPIRED, self._current(call))
+            return found
+
+        return self._begin(call, fresh)
+
+    def revalidates(self, call: Call) -> bool:
+        """Whether this caller is the one that shall compute again, in the background."""
+        if self._backend().mode in ("read_only", "require_hit", "offline"):
+            return False
+        with self._revalidating_lock:
+            if call.object_name in self._revalidating:
+                return False
+            self._revalidating.add(call.object_name)
+            return True
+
+    @contextmanager
+    def revalidating(self, call: Call) -> Iterator[None]:
+        """Compute again in the background: what fails is counted, and said once."""
+        try:
+            yield
+        except Exception as error:
+            self.counters.error("revalidate")
+            self._say(
+                "revalidate", f"the old value is served on; computing it again raised {error!r}"
+            )
+        finally:
+            self._revalidating.discard(call.object_name)
+
+    def _begin(self, call: Call, find: Callable[[Call], Hit[Any] | Miss]) -> Step:
+        backend = self._backend()
+        turn = self._turn(backend, call)
         if isinstance(turn, Wait):
             return turn
         try:
-            found = self._find(call)
+            found = find(call)
+            if isinstance(found, Hit):
+                backend.flight.leave(turn, Outcome.LOOK_AGAIN)
+                return found
+            if backend.mode == "require_hit":
+                raise self._missed(call, found)
+            self.counters.miss(found.reason.value)
+            leases = self._leases(backend, call, turn, found)
+            if leases.acquire():
+                return self._claim(call, turn, found, leases)
+            return Pending(call, turn, found, leases, FIRST_DELAY_SECONDS)
         except BaseException as error:
             self.abandon(turn, error)
             raise
-        if isinstance(found, Hit):
-            self._backend().flight.leave(turn, Outcome.LOOK_AGAIN)
-            return found
-        self.counters.miss(found.reason.value)
-        return self._claim(call, turn, found)
+
+    def again(self, pending: Pending) -> Step:
+        """Say what now, to whoever has waited for another process."""
+        call, backend = pending.call, self._backend()
+        try:
+            found = self._seen(backend, call)
+            if found is None and pending.leases.acquire():
+                # Its holder may have published between our look and our turn.
+                found = self._seen(backend, call)
+                if found is None:
+                    return self._claim(call, pending.turn, pending.miss, pending.leases)
+            if found is not None:
+                pending.leases.release()
+                backend.flight.leave(pending.turn, Outcome.LOOK_AGAIN)
+                return found
+        except BaseException as error:
+            self.abandon(pending, error)
+            raise
+        pending.delay_seconds = min(2 * pending.delay_seconds, LONGEST_DELAY_SECONDS)
+        return pending
+
+    def _seen(self, backend: Backend, call: Call) -> Hit[Any] | None:
+        """Look whether another process has published a fresh value."""
+        found: Hit[Any] | Miss | None = self.look(call)
+        if found is None and not backend.local_only:
+            found = self._find(call)
+        return found if isinstance(found, Hit) and not found.stale else None
+
+    def _turn(self, backend: Backend, call: Call) -> Turn | Wait:
+        if self.policy.single_flight is False:
+            return Turn(call.object_name, None)
+        return backend.flight.enter(call.object_name)
+
+    def _leases(self, backend: Backend, call: Call, turn: Turn, miss: Miss) -> Leases:
+        """Give the leases that computing a call takes, as far as its flight goes."""
+        level = self.policy.single_flight
+        if turn.future is None or backend.mode == "read_only":  # re-entrant, or published nowhere
+            return NO_LEASES
+        if level == "auto":
+            slow = miss.slow if self._is_slow is None else self._is_slow
+            level = "cluster" if slow else "host"
+        return backend.leases(call.object_name, level)
 
     def _find(self, call: Call) -> Hit[Any] | Miss:
         """Look everywhere; a store that fails is a miss unless the caller wants to know."""
+        backend = self._backend()
         try:
-            return self.find(call)
+            if not backend.reachable():
+                return self._held(backend, call)
+            found = self.find(call)
+            backend.breaker.succeeded()
+            return found
         except (StoreUnavailableError, AccessDeniedError) as error:
+            if isinstance(error, StoreUnavailableError):
+                backend.breaker.failed()
             self._failed(error)
             # Without the right to list, S3 answers 403 for what is absent: still worth a create.
             replaces: Precondition | None = ABSENT if isinstance(error, AccessDeniedError) else None
             return Miss(MissReason.STORE_ERROR, replaces)
+
+    def _held(self, backend: Backend, call: Call) -> Hit[Any] | Miss:
+        """Look into the local tiers alone, for S3 is out of reach."""
+
+        def verify(blob: Blob) -> None:
+            backend.verify(call.key, blob)
+
+        found = backend.chain.look(call.object_name, verify, unchecked_seconds=math.inf)
+        if found is None:
+            return Miss(MissReason.STORE_ERROR, None)
+        if self._expired(_opened(found), self._stale_seconds):
+            return self._expired_miss(found, None)
+        return self._hit(backend, call, found)
 
     def find(self, call: Call) -> Hit[Any] | Miss:
         """Look everywhere; raises when the store fails."""
@@ -244,8 +390,8 @@ class FunctionCache:
                 found = self._get(backend, call, 0.0)
             if found is None:
                 return Miss(MissReason.ABSENT)
-            if self._expired(_opened(found)):
-                return Miss(MissReason.EXPIRED, found.blob.etag or ABSENT)
+            if self._expired(_opened(found), self._stale_seconds):
+                return self._expired_miss(found, found.blob.etag or ABSENT)
             try:
                 return self._hit(backend, call, found)
             except S3KVError as error:
@@ -282,13 +428,46 @@ class FunctionCache:
             size_bytes=opened.payload.nbytes,
             seconds_saved=opened.header.get("compute", 0.0),
         )
-        return Hit(value)
+        return Hit(value, self._due(backend, call, opened))
 
-    def _expired(self, opened: Opened) -> bool:
+    def _expired_miss(self, found: Found, replaces: Precondition | None) -> Miss:
+        opened = _opened(found)
+        rescue = None if self._expired(opened, self._rescue_seconds) else opened
+        slow = opened.header.get("compute", 0.0) >= SLOW_SECONDS
+        return Miss(MissReason.EXPIRED, replaces, rescue, slow)
+
+    def _expired(self, opened: Opened, more_seconds: float = 0.0) -> bool:
         limit = self._max_age_seconds
         if limit is None:
             return False
-        return bool(self._backend().clock.now() - opened.header.get("created", 0.0) >= limit)
+        age = self._backend().clock.now() - opened.header.get("created", 0.0)
+        return bool(age >= limit + more_seconds)
+
+    def _due(self, backend: Backend, call: Call, opened: Opened) -> bool:
+        """Whether a hit should be computed again in the background.
+
+        Each key a little before its time, so that a thousand that were stored together do not
+        come due together.
+        """
+        limit = self._max_age_seconds
+        if limit is None or not self._stale_seconds:
+            return False
+        early = limit * EARLY * (int(call.object_name[-7:-5], 36) / 36**2)
+        return bool(backend.clock.now() - opened.header.get("created", 0.0) >= limit - early)
+
+    def rescued(self, claim: Claim, error: Exception) -> Hit[Any] | None:
+        """Give the old value where computing a new one raised, if the policy lets it be served."""
+        if claim.miss.rescue is None:
+            return None
+        backend = self._backend()
+        try:
+            value = backend.pack.value(claim.miss.rescue)
+        except S3KVError:
+            return None
+        self.counters.error("stale-if-error")
+        self._say("stale", f"an old value is served, for the function raised {error!r}")
+        self._release(claim, Outcome.COMPUTE_YOURSELF)
+        return Hit(value)
 
     def peek(self, call: Call) -> Entry | None:
         """Give what is known of a valid entry, without decoding its value."""
@@ -326,22 +505,25 @@ class FunctionCache:
         found = self.look(call) or self.find(call)
         if isinstance(found, Hit):
             return found.value
-        raise MissError(
-            f"nothing is cached for this call ({found.reason.value})",
+        raise self._missed(call, found)
+
+    def _missed(self, call: Call, miss: Miss) -> MissError:
+        return MissError(
+            f"nothing is cached for this call ({miss.reason.value})",
             key=call.key,
-            way_out="Call the function, or give default=.",
+            way_out="Call the function outside of mode 'require_hit', or get() it with default=.",
         )
 
     # Writing
 
-    def claim(self, call: Call) -> Wait | Claim:
+    def claim(self, call: Call) -> Step:
         """Claim a call whatever is stored for it, for a refresh."""
         backend = self._backend()
-        turn = backend.flight.enter(call.object_name)
+        turn = self._turn(backend, call)
         if isinstance(turn, Wait):
             return turn
         try:
-            replaces = self._current(call)
+            replaces = self._current(call) if backend.reachable() else None
         except (StoreUnavailableError, AccessDeniedError) as error:
             try:
                 self._failed(error)
@@ -350,10 +532,10 @@ class FunctionCache:
                 raise
             replaces = None
         self.counters.miss(MissReason.REFRESH.value)
-        return self._claim(call, turn, Miss(MissReason.REFRESH, replaces))
+        return self._claim(call, turn, Miss(MissReason.REFRESH, replaces), NO_LEASES)
 
-    def _claim(self, call: Call, turn: Turn, miss: Miss) -> Claim:
-        return Claim(call, turn, miss, self._tags_or_error(call), self._parts_text(call))
+    def _claim(self, call: Call, turn: Turn, miss: Miss, leases: Leases) -> Claim:
+        return Claim(call, turn, miss, self._tags_or_error(call), self._parts_text(call), leases)
 
     def parts(self, call: Call) -> Parts:
         """Give what a call's key is made of, by name."""
@@ -368,7 +550,7 @@ class FunctionCache:
 
     def _current(self, call: Call) -> Precondition:
         backend = self._backend()
-        if backend.local_only:
+        if backend.local_only or not backend.reachable():
             return ABSENT
         found = backend.objects.head(call.object_name)
         return ABSENT if found is None else found.etag
@@ -381,13 +563,16 @@ class FunctionCache:
         """Store a value and give the published one: ours, or that of whoever came first."""
         backend = self._backend()
         outcome = Outcome.COMPUTE_YOURSELF
+        self._is_slow = seconds >= SLOW_SECONDS
         try:
+            if backend.mode == "read_only":
+                return value
             stored, published = self._store(backend, claim, value, seconds)
             if stored:
                 outcome = Outcome.LOOK_AGAIN
             return published
         finally:
-            backend.flight.leave(claim.turn, outcome)
+            self._release(claim, outcome)
 
     def _store(
         self, backend: Backend, claim: Claim, value: Any, seconds: float
@@ -418,10 +603,15 @@ class FunctionCache:
             return False, value
         etag: ETag | None = None
         replaces = claim.miss.replaces
-        if not backend.local_only and replaces is not None:
+        if not backend.local_only and replaces is not None and backend.reachable():
             try:
                 etag = self._put(backend, call, packed, replaces, tags)
+            except LockingUnavailableError as error:  # the lock was asked for; without it, nothing
+                self._failed(error)
+                return False, value
             except Exception as error:
+                if isinstance(error, StoreUnavailableError):
+                    backend.breaker.failed()
                 self._failed(error)
             else:
                 if etag is None:
@@ -458,7 +648,9 @@ class FunctionCache:
         tags: Mapping[str, str],
     ) -> ETag | None:
         parts = backend.pack.seal(packed)
-        etag = backend.writes.put(call.key, call.object_name, parts, expect=expect, tags=tags)
+        name, policy = call.object_name, self.policy
+        lock = backend.writes.lock_for(name, call.key, policy.retention_days, policy.legal_hold)
+        etag = backend.writes.put(call.key, name, parts, expect=expect, tags=tags, lock=lock)
         if etag is not None:
             self.counters.stored(size_of(parts))
         return etag
@@ -497,10 +689,15 @@ class FunctionCache:
                 raise ConflictError(f"other writers came first {PUT_ATTEMPTS} times", key=call.key)
         self._fill(backend, call, packed, etag)
 
-    def abandon(self, claim: Claim | Turn, error: BaseException) -> None:
+    def abandon(self, claim: Claim | Pending | Turn, error: BaseException) -> None:
         """Give up a claim: an exception is everybody's, an interruption is ours alone."""
-        turn = claim.turn if isinstance(claim, Claim) else claim
         outcome = error if isinstance(error, Exception) else Outcome.LOOK_AGAIN
+        self._release(claim, outcome)
+
+    def _release(self, claim: Claim | Pending | Turn, outcome: Outcome | Exception) -> None:
+        turn = claim if isinstance(claim, Turn) else claim.turn
+        if not isinstance(claim, Turn):
+            claim.leases.release()
         self._backend().flight.leave(turn, outcome)
 
     # Forgetting
@@ -562,6 +759,10 @@ class FunctionCache:
         if topic not in self._said:
             self._said.add(topic)
             logger.warning("cache %s: %s", self.name, text)
+
+
+def _seconds(duration: timedelta | None) -> float | None:
+    return None if duration is None else duration.total_seconds()
 
 
 def _opened(found: Found) -> Opened:

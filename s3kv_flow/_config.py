@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from s3kv_flow._mode import Mode, check_mode
 from s3kv_flow.envelope.keyring import KeyProvider, Keyring
 from s3kv_flow.errors import ConfigurationError
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import boto3
 
 DEFAULT_ROOT: Final = "s3kv"
+#: A worker that gives no sign for so long is taken for dead, and another one computes.
+DEFAULT_LEASE_SECONDS: Final = 30
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._\-]{1,254}\Z")
 _ENDPOINT = re.compile(r"https?://[^\s/?#@]+(?:/[^\s?#]*)?\Z")
 _TRUE: Final = {"1", "true", "yes", "on"}
@@ -45,6 +48,8 @@ class Settings:
     keyring: KeyProvider | None = None
     allow_unsigned_pickle: bool = False
     secrets: bool = False
+    mode: Mode = "read_write"
+    lease_seconds: int = DEFAULT_LEASE_SECONDS
 
     @classmethod
     def resolve(
@@ -97,6 +102,8 @@ class Settings:
             keyring=keyring,
             allow_unsigned_pickle=_switch("allow_unsigned_pickle", have, environ),
             secrets=secrets,
+            mode=check_mode(have.get("mode") or environ.get("S3KV_MODE") or "read_write"),
+            lease_seconds=_number("lease_seconds", have, environ) or DEFAULT_LEASE_SECONDS,
         )
 
 
@@ -246,7 +253,7 @@ def _number(name: str, have: Mapping[str, Any], environ: Mapping[str, str]) -> i
     except (TypeError, ValueError):
         number = 0
     if number <= 0:
-        raise ConfigurationError(f"{name}={value!r} is no positive number of bytes")
+        raise ConfigurationError(f"{name}={value!r} is no positive whole number")
     return number
 
 

@@ -16,11 +16,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, overload
 
 from s3kv_flow._backend import Backend
-from s3kv_flow._cache import Call, Claim, FunctionCache
+from s3kv_flow._cache import Call, Claim, FunctionCache, Pending, Step
 from s3kv_flow._explain import Explanation
 from s3kv_flow._explain import entries as entries_of
 from s3kv_flow._explain import explain as explained
-from s3kv_flow._lease import Wait
 from s3kv_flow._model import Cleared, Entry, Hit, Outcome
 from s3kv_flow._policy import Policy
 from s3kv_flow._process import reset_after_fork
@@ -171,25 +170,50 @@ def _with_functions(function: Callable[..., Any], cache: FunctionCache) -> Any:
         call = cache.call_or_none(args, kwargs)
         if call is None:
             return function(*args, **kwargs)
-        hit = cache.look(call)
-        return hit.value if hit is not None else run(call, cache.begin)
+        hit = cache.look(call) or run(call, cache.begin)
+        if hit.stale:
+            revalidate(call)
+        return hit.value
 
-    def run(call: Call, begin: Callable[[Call], Hit[Any] | Wait | Claim]) -> Any:
+    def run(call: Call, begin: Callable[[Call], Step]) -> Hit[Any]:
         step = begin(call)
-        while isinstance(step, Wait):
-            if step.future.result() is Outcome.COMPUTE_YOURSELF:
-                return function(*call.args, **call.kwargs)
-            step = cache.look(call) or begin(call)
+        while not isinstance(step, (Hit, Claim)):
+            if isinstance(step, Pending):
+                try:
+                    time.sleep(step.delay_seconds)
+                except BaseException as error:
+                    cache.abandon(step, error)
+                    raise
+                step = cache.again(step)
+            elif step.future.result() is Outcome.COMPUTE_YOURSELF:
+                return Hit(function(*call.args, **call.kwargs))
+            else:
+                step = cache.look(call) or begin(call)
         if isinstance(step, Hit):
-            return step.value
+            return step
         started = time.perf_counter()
         try:
             with cache.computing(step):
                 value = function(*call.args, **call.kwargs)
         except BaseException as error:
+            rescued = cache.rescued(step, error) if isinstance(error, Exception) else None
+            if rescued is not None:
+                return rescued
             cache.abandon(step, error)
             raise
-        return cache.publish(step, value, time.perf_counter() - started)
+        return Hit(cache.publish(step, value, time.perf_counter() - started))
+
+    def revalidate(call: Call) -> None:
+        if cache.revalidates(call):
+
+            def compute() -> None:
+                with cache.revalidating(call):
+                    run(call, cache.revalidate)
+
+            # A daemon, for the old value does: a process need not wait for a new one to end.
+            threading.Thread(
+                target=contextvars.copy_context().run, args=(compute,), daemon=True
+            ).start()
 
     def key(*args: Any, **kwargs: Any) -> str:
         return cache.call(args, kwargs).key
@@ -212,7 +236,7 @@ def _with_functions(function: Callable[..., Any], cache: FunctionCache) -> Any:
         cache.put(cache.call(args, kwargs), value)
 
     def refresh(*args: Any, **kwargs: Any) -> Any:
-        return run(cache.call(args, kwargs), cache.claim)
+        return run(cache.call(args, kwargs), cache.claim).value
 
     def invalidate(*args: Any, **kwargs: Any) -> None:
         cache.invalidate(cache.call(args, kwargs))
@@ -242,25 +266,60 @@ def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
         call = cache.call_or_none(args, kwargs)
         if call is None:
             return await function(*args, **kwargs)
-        hit = await _in_thread(cache.look, call)
-        return hit.value if hit is not None else await run(call, cache.begin)
+        hit = await _in_thread(cache.look, call) or await run(call, cache.begin)
+        if hit.stale:
+            revalidate(call)
+        return hit.value
 
-    async def run(call: Call, begin: Callable[[Call], Hit[Any] | Wait | Claim]) -> Any:
+    async def run(call: Call, begin: Callable[[Call], Step]) -> Hit[Any]:
         step = await _claimed(begin, call)
-        while isinstance(step, Wait):
-            if await _wrapped(step.future) is Outcome.COMPUTE_YOURSELF:
-                return await function(*call.args, **call.kwargs)
-            step = await _in_thread(cache.look, call) or await _claimed(begin, call)
+        while not isinstance(step, (Hit, Claim)):
+            if isinstance(step, Pending):
+                step = await _again(step)
+            elif await _wrapped(step.future) is Outcome.COMPUTE_YOURSELF:
+                return Hit(await function(*call.args, **call.kwargs))
+            else:
+                step = await _in_thread(cache.look, call) or await _claimed(begin, call)
         if isinstance(step, Hit):
-            return step.value
+            return step
         started = time.perf_counter()
         try:
             with cache.computing(step):
                 value = await function(*call.args, **call.kwargs)
         except BaseException as error:
-            cache.abandon(step, error)
+            rescued = cache.rescued(step, error) if isinstance(error, Exception) else None
+            if rescued is not None:
+                return rescued
+            await _abandoned(step, error)
             raise
-        return await _in_thread(cache.publish, step, value, time.perf_counter() - started)
+        return Hit(await _in_thread(cache.publish, step, value, time.perf_counter() - started))
+
+    async def _again(pending: Pending) -> Step:
+        import asyncio
+
+        try:
+            await asyncio.sleep(pending.delay_seconds)
+        except BaseException as error:
+            await _abandoned(pending, error)
+            raise
+        step: Step = await _claimed(lambda _: cache.again(pending), pending.call)
+        return step
+
+    async def _abandoned(step: Claim | Pending, error: BaseException) -> None:
+        # In a thread of ours, and not waited for: giving a lease back asks the store.
+        _threads().submit(cache.abandon, step, error)
+
+    def revalidate(call: Call) -> None:
+        import asyncio
+
+        async def compute() -> None:
+            with cache.revalidating(call):
+                await run(call, cache.revalidate)
+
+        if cache.revalidates(call):
+            task = asyncio.get_running_loop().create_task(compute())
+            _background.add(task)  # the loop itself keeps but a weak reference
+            task.add_done_callback(_background.discard)
 
     async def _claimed(begin: Callable[[Call], Any], call: Call) -> Any:
         future = _threads().submit(contextvars.copy_context().run, begin, call)
@@ -274,7 +333,7 @@ def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
     def _give_back(future: Future[Any]) -> None:
         if not future.cancelled() and future.exception() is None:
             step = future.result()
-            if isinstance(step, Claim):
+            if isinstance(step, (Claim, Pending)):
                 cache.abandon(step, _Cancelled())
 
     def key(*args: Any, **kwargs: Any) -> str:
@@ -298,7 +357,7 @@ def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
         await _in_thread(cache.put, cache.call(args, kwargs), value)
 
     async def refresh(*args: Any, **kwargs: Any) -> Any:
-        return await run(cache.call(args, kwargs), cache.claim)
+        return (await run(cache.call(args, kwargs), cache.claim)).value
 
     async def invalidate(*args: Any, **kwargs: Any) -> None:
         await _in_thread(cache.invalidate, cache.call(args, kwargs))
@@ -317,6 +376,10 @@ def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
 
     reading = (key, contains, peek, get, explain, entries, cache_info)
     return _attach(cached_function, cache, (*reading, put, refresh, invalidate, cache_clear))
+
+
+#: Background computations of coroutine functions.
+_background: set[Any] = set()
 
 
 class _Cancelled(BaseException):

@@ -262,6 +262,11 @@ class Layout:
             return None
         return f"{self.root}/{rest}", unquote(tag), unquote(value)
 
+    def lease(self, name: str) -> str:
+        """Give the name of the lease on computing what an object is to hold."""
+        hashed = digest(name)
+        return f"{self.root}/lease/{hashed[:2]}/{hashed}"
+
     def scratch(self, name: str) -> str:
         """Give the name of an object that only the probe uses."""
         return f"{self.root}/lease/probe/{name}"

@@ -229,6 +229,8 @@ class Hit(Generic[V]):
     """The value was there."""
 
     value: V
+    stale: bool = False
+    """It is older than ``max_age``, and somebody should compute it again meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +240,10 @@ class Miss:
     reason: MissReason
     replaces: Precondition | None = ABSENT
     """None leaves what is there alone: another reader may hold the key to it."""
+    rescue: Opened | None = None
+    """What to serve if computing raises."""
+    slow: bool | None = None
+    """Whether it took long to compute the last time; None where nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

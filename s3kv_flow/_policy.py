@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 #: How long a local hit is served without asking S3 whether the entry still holds.
 REVALIDATE_AFTER: Final = timedelta(minutes=5)
 
+SingleFlight = Literal["auto", "process", "host", "cluster", False]
+FLIGHTS: Final = ("auto", "process", "host", "cluster", False)
+
 TagsOption = Union[Mapping[str, Any], Callable[[Mapping[str, Any]], Mapping[str, Any]]]
 
 
@@ -33,6 +36,11 @@ class PolicyOptions(TypedDict, total=False):
     key_hash: Literal["xxh3_128", "blake3"]
     codec: str | Codec
     cache_if: Callable[[Any], bool] | None
+    single_flight: SingleFlight
+    stale_while_revalidate: timedelta | None
+    stale_if_error: timedelta | None
+    retention_days: float | None
+    legal_hold: bool
     revalidate_after: timedelta
     on_error: Literal["compute", "raise"]
 
@@ -69,6 +77,20 @@ class Policy:
         How results are stored; ``"auto"`` picks by type.
     cache_if : callable, optional
         ``result -> bool``; says no to results that shall not be stored.
+    single_flight : {"auto", "process", "host", "cluster", False}
+        How far one computation serves all who ask for the same call meanwhile: the threads and
+        tasks of a process, all processes of this machine, or all workers on the bucket (by a
+        lease that costs two requests). ``"auto"``: this machine, and all workers once the
+        function is known to be slow.
+    stale_while_revalidate : timedelta, optional
+        For so long beyond ``max_age`` the old value is served while one caller computes a new one
+        in the background (RFC 5861).
+    stale_if_error : timedelta, optional
+        For so long beyond ``max_age`` the old value is served where computing raises (RFC 5861).
+    retention_days : float, optional
+        Each entry is locked for so many days as it is written (GOVERNANCE).
+    legal_hold : bool
+        Each entry is put under legal hold as it is written.
     revalidate_after : timedelta
         How long a local copy serves without asking S3 whether the entry still holds.
     on_error : {"compute", "raise"}
@@ -100,6 +122,11 @@ class Policy:
     key_hash: Literal["xxh3_128", "blake3"] = "xxh3_128"
     codec: str | Codec = "auto"
     cache_if: Callable[[Any], bool] | None = None
+    single_flight: SingleFlight = "auto"
+    stale_while_revalidate: timedelta | None = None
+    stale_if_error: timedelta | None = None
+    retention_days: float | None = None
+    legal_hold: bool = False
     revalidate_after: timedelta = REVALIDATE_AFTER
     on_error: Literal["compute", "raise"] = "compute"
 
@@ -110,6 +137,21 @@ class Policy:
             raise _no_meaning("code", self.code, "deep, shallow, none")
         if self.key_hash not in ("xxh3_128", "blake3"):
             raise _no_meaning("key_hash", self.key_hash, "xxh3_128, blake3")
+        if self.single_flight not in FLIGHTS:
+            raise _no_meaning("single_flight", self.single_flight, ", ".join(map(str, FLIGHTS)))
+        for option in ("stale_while_revalidate", "stale_if_error"):
+            window = getattr(self, option)
+            if window is None:
+                continue
+            if not isinstance(window, timedelta) or window < timedelta(0):
+                raise _no_meaning(option, window, "timedeltas from zero up")
+            if self.age_limit is None:
+                raise ConfigurationError(
+                    f"{option} has no meaning without max_age: entries never go stale",
+                    way_out="Give max_age or max_age_days, too.",
+                )
+        if self.retention_days is not None and not self.retention_days > 0:
+            raise _no_meaning("retention_days", self.retention_days, "numbers above zero")
         if self.on_error not in ("compute", "raise"):
             raise _no_meaning("on_error", self.on_error, "compute, raise")
         if self.max_age is not None and not isinstance(self.max_age, timedelta):

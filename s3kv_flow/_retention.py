@@ -187,12 +187,7 @@ class Retention:
         """
         found = self.look(name)
         if self._locks is _Locks.NONE or (found is None and not self._store.object_lock()):
-            raise LockingUnavailableError(
-                "the bucket was made without Object Lock, so nothing in it can be locked",
-                key=key,
-                way_out="Make a bucket with Object Lock enabled (create_bucket("
-                "ObjectLockEnabledForBucket=True), or `s3kv local start`), or enable it on this one.",
-            )
+            raise unavailable(key)
         if found is None:
             self.refuse_hidden(name, key)
             raise KeyNotFoundError("the key is not in the store", key=key)
@@ -339,6 +334,16 @@ class Retention:
             if (lock.mode and not shown.mode) or (lock.legal_hold and not shown.legal_hold):
                 return found
         return None
+
+
+def unavailable(key: str) -> LockingUnavailableError:
+    """Give the error for a bucket that keeps no locks."""
+    return LockingUnavailableError(
+        "the bucket was made without Object Lock, so nothing in it can be locked",
+        key=key,
+        way_out="Make a bucket with Object Lock enabled (create_bucket("
+        "ObjectLockEnabledForBucket=True), or `s3kv local start`), or enable it on this one.",
+    )
 
 
 def until(found: Protection, days: float, mode: Mode) -> Lock:

@@ -11,6 +11,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 from itertools import chain, islice
 from typing import Final
 
@@ -30,7 +31,7 @@ from s3kv_flow._model import (
 )
 from s3kv_flow._pack import Pack
 from s3kv_flow._parallel import in_parallel
-from s3kv_flow._retention import UNGUARDED, Retention, until
+from s3kv_flow._retention import UNGUARDED, Retention, unavailable, until
 from s3kv_flow._tagindex import TagIndex
 from s3kv_flow._tags import check_tags
 from s3kv_flow.envelope.header import is_entry
@@ -96,8 +97,11 @@ class Writes:
         *,
         expect: Precondition = ANY,
         tags: Mapping[str, str] | None = None,
+        lock: Lock | None = None,
     ) -> ETag | None:
         """Write an object if ``expect`` holds and no lock forbids it; None if another came first.
+
+        With ``lock`` it is locked as it is written.
 
         Raises
         ------
@@ -107,15 +111,17 @@ class Writes:
             With `ANY`, other writers came first for too long.
         """
         if expect is ABSENT:
-            return self._swap(name, body, ABSENT, tags=tags)  # what is absent is not locked
+            # What is absent is not locked.
+            return self._swap(name, body, ABSENT, tags=tags, lock=lock)
         for _ in self._attempts(key):
             guard = self.retention.guard(name, key)
             if guard is UNGUARDED:
-                return self._swap(name, body, expect, tags=tags)
+                return self._swap(name, body, expect, tags=tags, lock=lock)
             if expect not in (ANY, guard.expect):
                 return None
             try:
-                etag = self._swap(name, body, guard.expect, tags=tags, lock=guard.lock)
+                held = guard.lock if lock is None else (guard.lock or Lock()) | lock
+                etag = self._swap(name, body, guard.expect, tags=tags, lock=held)
             except AccessDeniedError as error:
                 if guard.lock is None:
                     raise
@@ -287,6 +293,25 @@ class Writes:
             raise KeyNotFoundError("the key is not in the store", key=key)
 
     # Locks
+
+    def lock_for(
+        self, name: str, key: str, retention_days: float | None, legal_hold: bool
+    ) -> Lock | None:
+        """Give the lock that an object is to be written with, by the server's time.
+
+        Raises
+        ------
+        LockingUnavailableError
+            The bucket has no Object Lock.
+        """
+        if retention_days is None and not legal_hold:
+            return None
+        if not self.retention.possible(name):
+            raise unavailable(key)
+        if retention_days is None:
+            return Lock(legal_hold=legal_hold)
+        end = self._store.server_time() + timedelta(days=retention_days, seconds=1)
+        return Lock("GOVERNANCE", end.replace(microsecond=0), legal_hold)
 
     def retain(self, key: str, name: str, days: float, mode: Mode) -> None:
         """Retain an object for so many days.

@@ -81,6 +81,7 @@ def test_public_names_are_frozen() -> None:
         "cached",
         "configure",
         "default_store",
+        "mode",
         "register_codec",
         "register_key",
     }

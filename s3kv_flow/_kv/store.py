@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from s3kv_flow._clock import Clock
     from s3kv_flow._config import LocalCache
+    from s3kv_flow._mode import Mode
     from s3kv_flow._policy import PolicyOptions
     from s3kv_flow.stores.probe import Capabilities
     from s3kv_flow.stores.protocols import Bucket
@@ -75,6 +76,10 @@ class S3KV(Keys, TaggedKeys, LockedKeys, LocalCopies):
     secrets : bool, optional
         Keep secrets: everything is sealed, names included, nothing lies on disk, and values come
         as a :class:`Secret`. Needs a keyring, and https beyond this machine. Tags stay readable.
+    mode : str, optional
+        What the store may do; see :func:`s3kv_flow.mode`.
+    lease_seconds : int, optional
+        A worker that computes for others and gives no sign for so long is taken for dead; 30.
 
     Raises
     ------
@@ -109,6 +114,8 @@ class S3KV(Keys, TaggedKeys, LockedKeys, LocalCopies):
         keyring: KeyProvider | str | os.PathLike[str] | None = None,
         allow_unsigned_pickle: bool | None = None,
         secrets: bool | None = None,
+        mode: Mode | None = None,
+        lease_seconds: int | None = None,
     ) -> None:
         given = {
             "endpoint_url": endpoint_url,
@@ -125,6 +132,8 @@ class S3KV(Keys, TaggedKeys, LockedKeys, LocalCopies):
             "keyring": keyring,
             "allow_unsigned_pickle": allow_unsigned_pickle,
             "secrets": secrets,
+            "mode": mode,
+            "lease_seconds": lease_seconds,
         }
         self._given = {name: value for name, value in given.items() if value is not None}
         self._backend = Backend(Settings.resolve(self._given))
