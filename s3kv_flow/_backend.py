@@ -155,10 +155,9 @@ class Backend:
                 "the store is in mode 'read_only', and nothing was written",
                 way_out="Leave s3kv.mode(...), or unset S3KV_MODE.",
             )
+        objects = self.objects
         if self._writes is None:
-            self._writes = Writes(
-                self.objects, self.layout, self.pack, self.capabilities, self.clock
-            )
+            self._writes = Writes(objects, self.layout, self.pack, self.capabilities, self.clock)
         return self._writes
 
     def reachable(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Final
 from s3kv_flow._clock import Clock
 from s3kv_flow._process import reset_after_fork
 
-FAILURES: Final = 3
+FAILURES: Final = 5
 FIRST_PAUSE_SECONDS: Final = 2.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
 

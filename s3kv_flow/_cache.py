@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -227,8 +228,8 @@ class FunctionCache:
 
     # Reading
 
-    def look(self, call: Call) -> Hit[Any] | None:
-        """Look into the local tiers only, without waiting for anything."""
+    def look(self, call: Call, fresh: bool = False) -> Hit[Any] | None:
+        """Look into the local tiers only, without waiting for anything; a stale hit is one, too."""
         backend = self._backend()
         if backend.mode == "refresh":
             return None
@@ -242,9 +243,10 @@ class FunctionCache:
         if found is None or self._expired(_opened(found), self._stale_seconds):
             return None
         try:
-            return self._hit(backend, call, found)
+            hit = self._hit(backend, call, found)
         except S3KVError:
             return None  # `begin` looks again, and tells
+        return None if fresh and hit.stale else hit
 
     def begin(self, call: Call) -> Step:
         """Say what now."""
@@ -354,7 +356,10 @@ class FunctionCache:
         backend = self._backend()
         try:
             if not backend.reachable():
-                return self._held(backend, call)
+                held = self._held(backend, call)
+                if isinstance(held, Miss) and backend.mode != "offline":
+                    self._failed_if_wanted()
+                return held
             found = self.find(call)
             backend.breaker.succeeded()
             return found
@@ -365,6 +370,13 @@ class FunctionCache:
             # Without the right to list, S3 answers 403 for what is absent: still worth a create.
             replaces: Precondition | None = ABSENT if isinstance(error, AccessDeniedError) else None
             return Miss(MissReason.STORE_ERROR, replaces)
+
+    def _failed_if_wanted(self) -> None:
+        if self.policy.on_error == "raise":
+            raise StoreUnavailableError(
+                "the store did not answer several times, and is left alone for a while",
+                way_out="Try again later, or leave on_error at 'compute'.",
+            )
 
     def _held(self, backend: Backend, call: Call) -> Hit[Any] | Miss:
         """Look into the local tiers alone, for S3 is out of reach."""
@@ -452,7 +464,7 @@ class FunctionCache:
         limit = self._max_age_seconds
         if limit is None or not self._stale_seconds:
             return False
-        early = limit * EARLY * (int(call.object_name[-7:-5], 36) / 36**2)
+        early = limit * EARLY * (zlib.crc32(call.object_name.encode()) / 2**32)
         return bool(backend.clock.now() - opened.header.get("created", 0.0) >= limit - early)
 
     def rescued(self, claim: Claim, error: Exception) -> Hit[Any] | None:

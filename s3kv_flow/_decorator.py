@@ -175,7 +175,7 @@ def _with_functions(function: Callable[..., Any], cache: FunctionCache) -> Any:
             revalidate(call)
         return hit.value
 
-    def run(call: Call, begin: Callable[[Call], Step]) -> Hit[Any]:
+    def run(call: Call, begin: Callable[[Call], Step], *, fresh: bool = False) -> Hit[Any]:
         step = begin(call)
         while not isinstance(step, (Hit, Claim)):
             if isinstance(step, Pending):
@@ -188,7 +188,7 @@ def _with_functions(function: Callable[..., Any], cache: FunctionCache) -> Any:
             elif step.future.result() is Outcome.COMPUTE_YOURSELF:
                 return Hit(function(*call.args, **call.kwargs))
             else:
-                step = cache.look(call) or begin(call)
+                step = cache.look(call, fresh) or begin(call)
         if isinstance(step, Hit):
             return step
         started = time.perf_counter()
@@ -208,7 +208,7 @@ def _with_functions(function: Callable[..., Any], cache: FunctionCache) -> Any:
 
             def compute() -> None:
                 with cache.revalidating(call):
-                    run(call, cache.revalidate)
+                    run(call, cache.revalidate, fresh=True)
 
             # A daemon, for the old value does: a process need not wait for a new one to end.
             threading.Thread(
@@ -271,7 +271,7 @@ def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
             revalidate(call)
         return hit.value
 
-    async def run(call: Call, begin: Callable[[Call], Step]) -> Hit[Any]:
+    async def run(call: Call, begin: Callable[[Call], Step], *, fresh: bool = False) -> Hit[Any]:
         step = await _claimed(begin, call)
         while not isinstance(step, (Hit, Claim)):
             if isinstance(step, Pending):
@@ -279,7 +279,7 @@ def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
             elif await _wrapped(step.future) is Outcome.COMPUTE_YOURSELF:
                 return Hit(await function(*call.args, **call.kwargs))
             else:
-                step = await _in_thread(cache.look, call) or await _claimed(begin, call)
+                step = await _in_thread(cache.look, call, fresh) or await _claimed(begin, call)
         if isinstance(step, Hit):
             return step
         started = time.perf_counter()
@@ -314,7 +314,7 @@ def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
 
         async def compute() -> None:
             with cache.revalidating(call):
-                await run(call, cache.revalidate)
+                await run(call, cache.revalidate, fresh=True)
 
         if cache.revalidates(call):
             task = asyncio.get_running_loop().create_task(compute())

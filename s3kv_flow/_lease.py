@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("s3kv_flow")
 
+#: How many holders of one lease may be stopped at once before others just wait for them.
+SUCCESSORS: Final = 8
 #: What a server's Last-Modified leaves out.
 _SECOND: Final = 1.0
 
@@ -138,31 +140,35 @@ class HostLease:
 
     def __init__(self, folder: Path, name: str, seconds: float) -> None:
         self.seconds = seconds
-        self._file = folder / f"{name}.lock"
-        self._sign = folder / f"{name}.sign"
+        self._path = folder / name
         self._lock: FileLock | None = None
 
     def acquire(self) -> bool:
         from filelock import FileLock, Timeout
 
-        lock = FileLock(self._file, timeout=0, mode=0o600, thread_local=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            return self._is_stopped()
-        self._lock = lock
-        self.beat()
-        return True
+        for successor in range(SUCCESSORS):  # each takes over from one that was stopped
+            path = self._path.with_name(f"{self._path.name}.{successor}")
+            lock = FileLock(f"{path}.lock", timeout=0, mode=0o600, thread_local=False)
+            try:
+                lock.acquire()
+            except Timeout:
+                if self._is_alive(path):
+                    return False
+                continue
+            self._path, self._lock = path, lock
+            self.beat()
+            return True
+        return False
 
-    def _is_stopped(self) -> bool:
+    def _is_alive(self, path: Path) -> bool:
         try:
-            return time.time() - self._sign.stat().st_mtime > self.seconds
+            return time.time() - _sign(path).stat().st_mtime <= self.seconds
         except OSError:
-            return False  # its holder has not come so far, or has just gone
+            return True  # its holder has not come so far, or has just gone
 
     def beat(self) -> None:
         with suppress(OSError):
-            self._sign.touch(mode=0o600)
+            _sign(self._path).touch(mode=0o600)
 
     def release(self) -> None:
         lock, self._lock = self._lock, None
@@ -171,10 +177,15 @@ class HostLease:
         with suppress(OSError):
             # Whoever has opened the file by now gets the lock of one that is gone: they look for
             # the value first, and find it.
-            self._sign.unlink(missing_ok=True)
-            self._file.unlink(missing_ok=True)
+            _sign(self._path).unlink(missing_ok=True)
+            Path(lock.lock_file).unlink(missing_ok=True)
         with suppress(Exception):
             lock.release()
+
+
+def _sign(path: Path) -> Path:
+    """Give the file whose time is the last sign of life."""
+    return path.with_name(f"{path.name}.sign")
 
 
 class ClusterLease:
