@@ -4,7 +4,7 @@
 """
 
 from s3kv_flow._decorator import CachedCoroutineFunction, CachedFunction
-from s3kv_flow._events import CacheInfo
+from s3kv_flow._events import CacheInfo, Event, on_event
 from s3kv_flow._kv import S3KV
 from s3kv_flow._mode import mode
 from s3kv_flow._model import Cleared, Deleted, Entry, Lock
@@ -26,6 +26,7 @@ from s3kv_flow.errors import (
     KeyLockedError,
     KeyNotFoundError,
     LockingUnavailableError,
+    MapError,
     MergeError,
     MissError,
     S3KVError,
@@ -69,6 +70,7 @@ __all__ = [
     "EncodingError",
     "Entry",
     "Env",
+    "Event",
     "File",
     "InvalidKeyError",
     "InvalidTagError",
@@ -78,6 +80,7 @@ __all__ = [
     "Keyring",
     "Lock",
     "LockingUnavailableError",
+    "MapError",
     "MergeError",
     "MissError",
     "ModelCodec",
@@ -95,6 +98,7 @@ __all__ = [
     "configure",
     "default_store",
     "mode",
+    "on_event",
     "register_codec",
     "register_key",
 ]

@@ -113,6 +113,7 @@ class Pending:
     miss: Miss
     leases: Leases
     delay_seconds: float
+    waited_seconds: float = 0.0
 
 
 Step = Union[Hit[Any], Wait, Pending, Claim]
@@ -146,7 +147,7 @@ class FunctionCache:
         self._declared: Codec | None = None
         self._undeclared = policy.codec == AUTO
         self._look_for_declared()
-        self.counters = Counters()
+        self.counters = Counters(self.name)
         self._keys = CallKey(
             function,
             self.identity,
@@ -248,6 +249,14 @@ class FunctionCache:
             return None  # `begin` looks again, and tells
         return None if fresh and hit.stale else hit
 
+    def stored(self, call: Call) -> Hit[Any] | None:
+        """Look everywhere, and compute nothing."""
+        backend = self._backend()
+        if backend.mode == "refresh":
+            return None
+        found: Hit[Any] | Miss | None = self.look(call) or self._find(call)
+        return found if isinstance(found, Hit) and not found.stale else None
+
     def begin(self, call: Call) -> Step:
         """Say what now."""
         if self._backend().mode == "refresh":
@@ -313,6 +322,7 @@ class FunctionCache:
         """Say what now, to whoever has waited for another process."""
         call, backend = pending.call, self._backend()
         try:
+            pending.waited_seconds += pending.delay_seconds
             found = self._seen(backend, call)
             if found is None and pending.leases.acquire():
                 # Its holder may have published between our look and our turn.
@@ -320,6 +330,7 @@ class FunctionCache:
                 if found is None:
                     return self._claim(call, pending.turn, pending.miss, pending.leases)
             if found is not None:
+                self.counters.waited(pending.waited_seconds)
                 pending.leases.release()
                 backend.flight.leave(pending.turn, Outcome.LOOK_AGAIN)
                 return found
@@ -664,7 +675,7 @@ class FunctionCache:
         lock = backend.writes.lock_for(name, call.key, policy.retention_days, policy.legal_hold)
         etag = backend.writes.put(call.key, name, parts, expect=expect, tags=tags, lock=lock)
         if etag is not None:
-            self.counters.stored(size_of(parts))
+            self.counters.stored(size_of(parts), packed.header.get("compute", 0.0))
         return etag
 
     def _fill(self, backend: Backend, call: Call, packed: Packed, etag: ETag | None) -> None:

@@ -11,7 +11,7 @@ import functools
 import inspect
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, overload
 
@@ -20,6 +20,7 @@ from s3kv_flow._cache import Call, Claim, FunctionCache, Pending, Step
 from s3kv_flow._explain import Explanation
 from s3kv_flow._explain import entries as entries_of
 from s3kv_flow._explain import explain as explained
+from s3kv_flow._map import WORKERS, Pool, map_calls, map_error
 from s3kv_flow._model import Cleared, Entry, Hit, Outcome
 from s3kv_flow._policy import Policy
 from s3kv_flow._process import reset_after_fork
@@ -72,6 +73,22 @@ class CachedFunction(Protocol[P, R_co]):
     def cache_clear(self) -> Cleared:
         """Forget all results of this function, here and in the bucket."""
 
+    def map(
+        self,
+        items: Iterable[Any],
+        *,
+        max_workers: int | None = None,
+        pool: Pool | None = None,
+        progress: bool | None = None,
+    ) -> Sequence[R_co]:
+        """Give the results for many items, each the one argument of a call, in their order.
+
+        They are read side by side, and only the misses computed: in threads, or in a ``pool`` with
+        a ``submit`` method (an Executor of processes, a Dask client). A bar shows the progress where
+        a person looks, or as ``progress`` says. If calls raise, the others are computed and stored
+        all the same, and then `MapError` is raised.
+        """
+
     def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """Say why the call hits or misses: what differs from the entry most like it."""
 
@@ -115,6 +132,13 @@ class CachedCoroutineFunction(Protocol[P, R_co]):
 
     async def cache_clear(self) -> Cleared:
         """Forget all results of this function, here and in the bucket."""
+
+    async def map(self, items: Iterable[Any], *, max_workers: int | None = None) -> Sequence[R_co]:
+        """Give the results for many items, each the one argument of a call, in their order.
+
+        So many calls are under way at once, 16 unless told otherwise. If some raise, the others
+        are computed and stored all the same, and then `MapError` is raised.
+        """
 
     async def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
         """Say why the call hits or misses: what differs from the entry most like it."""
@@ -244,6 +268,17 @@ def _with_functions(function: Callable[..., Any], cache: FunctionCache) -> Any:
     def cache_clear() -> Cleared:
         return cache.clear()
 
+    def map(  # noqa: A001 - the contract's name
+        items: Iterable[Any],
+        *,
+        max_workers: int | None = None,
+        pool: Pool | None = None,
+        progress: bool | None = None,
+    ) -> list[Any]:
+        return map_calls(
+            cached_function, cache, items, max_workers=max_workers, pool=pool, progress=progress
+        )
+
     def explain(*args: Any, **kwargs: Any) -> Explanation:
         return explained(cache, cache.call(args, kwargs))
 
@@ -254,7 +289,7 @@ def _with_functions(function: Callable[..., Any], cache: FunctionCache) -> Any:
         return cache.counters.info()
 
     reading = (key, contains, peek, get, explain, entries, cache_info)
-    return _attach(cached_function, cache, (*reading, put, refresh, invalidate, cache_clear))
+    return _attach(cached_function, cache, (*reading, map, put, refresh, invalidate, cache_clear))
 
 
 # The async driver
@@ -365,6 +400,23 @@ def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
     async def cache_clear() -> Any:
         return await _in_thread(cache.clear)
 
+    async def map(  # noqa: A001 - the contract's name
+        items: Iterable[Any], *, max_workers: int | None = None
+    ) -> list[Any]:
+        import asyncio
+
+        places = asyncio.Semaphore(max_workers or WORKERS)
+
+        async def one(item: Any) -> Any:
+            async with places:
+                return await cached_function(item)
+
+        results = await asyncio.gather(*(one(item) for item in items), return_exceptions=True)
+        failures = {n: error for n, error in enumerate(results) if isinstance(error, Exception)}
+        if failures:
+            raise map_error(results, failures)
+        return results
+
     async def explain(*args: Any, **kwargs: Any) -> Any:
         return await _in_thread(explained, cache, cache.call(args, kwargs))
 
@@ -375,7 +427,7 @@ def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
         return cache.counters.info()
 
     reading = (key, contains, peek, get, explain, entries, cache_info)
-    return _attach(cached_function, cache, (*reading, put, refresh, invalidate, cache_clear))
+    return _attach(cached_function, cache, (*reading, map, put, refresh, invalidate, cache_clear))
 
 
 #: Background computations of coroutine functions.

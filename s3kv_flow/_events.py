@@ -1,13 +1,17 @@
-"""Counters: what the cache did for one function, and what it saved."""
+"""What the cache does: counted for each function, and told to whoever wants to know."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from s3kv_flow._process import reset_after_fork
+
+logger = logging.getLogger("s3kv_flow")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +58,94 @@ class CacheInfo:
         return sum(self.misses.values())
 
 
-class Counters:
-    """What one cached function counts; safe under threads and forks."""
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something a cached function's cache did, as :func:`on_event` tells it.
 
-    def __init__(self) -> None:
+    Attributes
+    ----------
+    kind : {"hit", "miss", "store", "wait", "error"}
+        What happened. "wait": another process or worker was computing.
+    name : str
+        The cache's name.
+    detail : str
+        The tier of a hit, the reason of a miss, the code of an error.
+    size_bytes : int
+        Bytes read or written.
+    seconds : float
+        What a hit saved, what a computation that is stored took, how long was waited.
+
+    Examples
+    --------
+    >>> Event("miss", "pipeline.load", "expired")
+    Event(kind='miss', name='pipeline.load', detail='expired', size_bytes=0, seconds=0.0)
+    """
+
+    kind: Literal["hit", "miss", "store", "wait", "error"]
+    name: str
+    detail: str = ""
+    size_bytes: int = 0
+    seconds: float = 0.0
+
+
+_hooks: list[Callable[[Event], object]] = []
+
+
+def on_event(hook: Callable[[Event], object]) -> Callable[[], None]:
+    """Have a function called with each event of all caches of this process.
+
+    It is called in the thread of the call, so it should be quick; what it raises is logged.
+
+    Parameters
+    ----------
+    hook : callable
+        Takes an `Event`.
+
+    Returns
+    -------
+    callable
+        Ends it.
+
+    Examples
+    --------
+    >>> import s3kv_flow as s3kv
+    >>> from s3kv_flow.testing import memory_store
+    >>> seen = []
+    >>> stop = s3kv.on_event(lambda event: seen.append(event.kind))
+    >>> memory_store().cached(lambda: 1, name="one")()
+    1
+    >>> stop()
+    >>> seen
+    ['miss', 'store']
+    """
+    _hooks.append(hook)
+
+    def stop() -> None:
+        if hook in _hooks:
+            _hooks.remove(hook)
+
+    return stop
+
+
+def _tell(event: Event) -> None:
+    for hook in tuple(_hooks):
+        try:
+            hook(event)
+        except Exception:  # somebody's dashboard must not break somebody's pipeline
+            logger.exception("a hook of on_event raised")
+
+
+class Counters:
+    """What one cached function counts, and tells; safe under threads and forks.
+
+    Parameters
+    ----------
+    name : str
+        The cache's name, in events.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
         self._reset()
         reset_after_fork(self._reset)
 
@@ -75,18 +163,30 @@ class Counters:
             self._hits[tier] += 1
             self._bytes_read += size_bytes
             self._seconds_saved += seconds_saved
+        if _hooks:
+            _tell(Event("hit", self._name, tier, size_bytes, seconds_saved))
 
     def miss(self, reason: str) -> None:
         with self._lock:
             self._misses[reason] += 1
+        if _hooks:
+            _tell(Event("miss", self._name, reason))
 
-    def stored(self, size_bytes: int) -> None:
+    def stored(self, size_bytes: int, seconds: float) -> None:
         with self._lock:
             self._bytes_written += size_bytes
+        if _hooks:
+            _tell(Event("store", self._name, "", size_bytes, seconds))
+
+    def waited(self, seconds: float) -> None:
+        if _hooks:
+            _tell(Event("wait", self._name, "", 0, seconds))
 
     def error(self, code: str) -> None:
         with self._lock:
             self._errors[code] += 1
+        if _hooks:
+            _tell(Event("error", self._name, code))
 
     def info(self) -> CacheInfo:
         with self._lock:

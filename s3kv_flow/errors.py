@@ -42,6 +42,7 @@ __all__ = [
     "KeyLockedError",
     "KeyNotFoundError",
     "LockingUnavailableError",
+    "MapError",
     "MergeError",
     "MissError",
     "S3KVError",
@@ -161,6 +162,22 @@ class MergeError(S3KVError, TypeError):
     """A value that was to be merged is no dict."""
 
     code = "merge"
+
+
+class MapError(S3KVError):
+    """Some calls of ``f.map`` raised; the others are stored.
+
+    Attributes
+    ----------
+    results : list
+        The results in order, None for the calls that raised.
+    failures : dict[int, Exception]
+        What each of those raised, by the position of its item.
+    """
+
+    code = "map"
+    results: list[Any]
+    failures: dict[int, Exception]
 
 
 class KeyNotFoundError(S3KVError, KeyError):

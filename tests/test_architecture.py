@@ -55,6 +55,7 @@ def test_public_names_are_frozen() -> None:
         "EncodingError",
         "Entry",
         "Env",
+        "Event",
         "File",
         "InvalidKeyError",
         "InvalidTagError",
@@ -64,6 +65,7 @@ def test_public_names_are_frozen() -> None:
         "Keyring",
         "Lock",
         "LockingUnavailableError",
+        "MapError",
         "MergeError",
         "MissError",
         "ModelCodec",
@@ -82,6 +84,7 @@ def test_public_names_are_frozen() -> None:
         "configure",
         "default_store",
         "mode",
+        "on_event",
         "register_codec",
         "register_key",
     }
