@@ -200,7 +200,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, connect):
     del sys.modules["squares_of_pools"]
 
 
-@pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("start", ["spawn", "forkserver"])
 def test_process_pools_compute_and_all_share(module, start, tmp_path):
     module.square(2)
     with ProcessPoolExecutor(2, mp_context=get_context(start)) as pool:
@@ -258,3 +258,37 @@ def test_a_hook_that_raises_breaks_nobody(kv, caplog):
     finally:
         stop()
     assert "dashboard is down" in caplog.text
+
+
+def test_opentelemetry_has_counters_and_spans(kv):
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    from s3kv_flow.instrument import opentelemetry
+
+    reader, spans = InMemoryMetricReader(), InMemorySpanExporter()
+    tracers = TracerProvider()
+    tracers.add_span_processor(SimpleSpanProcessor(spans))
+    stop = opentelemetry.instrument(MeterProvider([reader]), tracers)
+    square = kv.cached(lambda x: time.sleep(0.02) or x, name="square", version=1)
+    with tracers.get_tracer("pipeline").start_as_current_span("step"):
+        square(1), square(1)
+    stop()
+    data = reader.get_metrics_data()
+    assert data is not None
+    (metrics,) = data.resource_metrics[0].scope_metrics
+    counted = {
+        (metric.name, point.attributes["s3kv.kind"]): point.value
+        for metric in metrics.metrics
+        for point in metric.data.data_points
+    }
+    assert counted["s3kv.events", "hit"] == 1
+    assert counted["s3kv.seconds", "hit"] >= 0.02
+    computed, step = spans.get_finished_spans()
+    assert computed.name == "s3kv.compute"
+    assert computed.parent.span_id == step.context.span_id
+    assert computed.end_time - computed.start_time >= 20_000_000
+    assert [event.name for event in step.events] == ["s3kv.miss", "s3kv.store", "s3kv.hit"]
