@@ -133,7 +133,9 @@ def cached(func: Any = None, /, *, policy: Policy | None = None, **options: Any)
     **options
         The fields of :class:`Policy`, which override it: ``tags``, ``max_age_days``, ``max_age``,
         ``name``, ``version``, ``ignore``, ``key``, ``code``,
-        ``depends_on``, ``key_hash``, ``codec``, ``cache_if``, ``revalidate_after``, ``on_error``.
+        ``depends_on``, ``key_hash``, ``codec``, ``cache_if``, ``single_flight``,
+        ``stale_while_revalidate``, ``stale_if_error``, ``retention_days``, ``legal_hold``,
+        ``revalidate_after``, ``on_error``.
 
     Returns
     -------

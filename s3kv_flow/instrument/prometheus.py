@@ -36,10 +36,10 @@ def instrument(registry: CollectorRegistry | None = None) -> Callable[[], None]:
     >>> stop = prometheus.instrument(registry)
     >>> memory_store().cached(lambda: 1, name="one")()
     1
-    >>> stop()
     >>> labels = {"kind": "miss", "cache": "one", "detail": "absent"}
     >>> registry.get_sample_value("s3kv_events_total", labels)
     1.0
+    >>> stop()
     """
     from prometheus_client import REGISTRY, Counter
 
