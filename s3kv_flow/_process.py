@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 #: A fork does not wait longer than this: a slow disk must not stop a program.
@@ -34,29 +35,54 @@ def _forget(reference: weakref.WeakMethod[Callable[[], Any]]) -> None:
 
 
 class _Gate:
+    """A lock for each thread, all of which a fork takes: threads never wait for each other."""
+
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self._held = False
+        self._open()
+        self._held: list[threading.Lock] = []
+
+    def _open(self) -> None:
+        self._adding = threading.Lock()
+        self._locks: weakref.WeakSet[threading.Lock] = weakref.WeakSet()
+        self._own = threading.local()
+
+    def of_this_thread(self) -> threading.Lock:
+        lock: threading.Lock | None = getattr(self._own, "lock", None)
+        if lock is None:
+            lock = threading.Lock()
+            with self._adding:
+                self._locks.add(lock)
+            self._own.lock = lock
+        return lock
 
     def before(self) -> None:
-        self._held = self.lock.acquire(timeout=FORK_WAIT_SECONDS)
+        deadline = time.monotonic() + FORK_WAIT_SECONDS
+        held = []
+        if self._adding.acquire(timeout=FORK_WAIT_SECONDS):
+            held.append(self._adding)
+            held += [
+                lock
+                for lock in list(self._locks)
+                if lock.acquire(timeout=max(0.0, deadline - time.monotonic()))
+            ]
+        self._held = held
 
     def after_in_parent(self) -> None:
-        if self._held:
-            self.lock.release()
+        held, self._held = self._held, []
+        for lock in held:
+            lock.release()
 
     def after_in_child(self) -> None:
-        self.lock = threading.Lock()
+        self._held = []
+        self._open()
 
 
 _gate = _Gate()
 
 
-@contextmanager
-def not_amid_fork() -> Iterator[None]:
-    """Keep this process from forking meanwhile; one thread at a time is let in."""
-    with _gate.lock:
-        yield
+def not_amid_fork() -> AbstractContextManager[Any]:
+    """Keep this process from forking while the calling thread is inside of a ``with`` of it."""
+    return _gate.of_this_thread()
 
 
 def _in_child() -> None:

@@ -142,7 +142,8 @@ class DiskTier:
         if cache is None:
             return None
         try:
-            found, expires, etag = cache.get(name, expire_time=True, tag=True)
+            with not_amid_fork():  # a reader, too, holds locks of SQLite's that a child inherits
+                found, expires, etag = cache.get(name, expire_time=True, tag=True)
         except Exception as error:
             self._failed(error)
             return None
@@ -187,7 +188,9 @@ class DiskTier:
     def names(self, prefix: str = "") -> Iterator[str]:
         cache = self._cache()
         if cache is not None:
-            for name in cache.iterkeys():
+            with not_amid_fork():
+                names = list(cache.iterkeys())
+            for name in names:
                 if isinstance(name, str) and name.startswith(prefix):
                     yield name
 
@@ -254,7 +257,8 @@ def _rows(cache: Cache, prefix: str, stored_before: float | None) -> list[tuple[
     if stored_before is not None:
         query += " AND store_time < ?"
         values.append(stored_before)
-    rows: list[tuple[str, int]] = cache._sql(query, values).fetchall()
+    with not_amid_fork():
+        rows: list[tuple[str, int]] = cache._sql(query, values).fetchall()
     return rows
 
 
@@ -266,7 +270,8 @@ def _sweep_orphans(folder: Path, cache: Cache) -> None:
     stamp.touch(mode=0o600)
     files = [file for file in folder.glob("??/??/*.val") if _is_old(file, now)]
     # Read after the files were listed: what has a row by now is no orphan.
-    rows = cache._sql("SELECT filename FROM Cache WHERE filename IS NOT NULL").fetchall()
+    with not_amid_fork():
+        rows = cache._sql("SELECT filename FROM Cache WHERE filename IS NOT NULL").fetchall()
     known = {name for (name,) in rows}
     for file in files:
         if file.relative_to(folder).as_posix() not in known:

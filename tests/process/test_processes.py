@@ -317,28 +317,36 @@ def test_multiprocessing_children_use_keys_and_entries(bucket: Connection) -> No
     assert store.get("from-child") == 5
 
 
-def test_forked_while_other_threads_use_the_store(bucket: Connection) -> None:
+@pytest.mark.parametrize("use", ["write", "read from disk"])
+def test_forked_while_other_threads_use_the_store(bucket: Connection, use: str) -> None:
     """A lock that some thread holds at the fork must not stay locked in the child."""
     import threading
 
     stop = threading.Event()
+    for x in range(8):
+        square(x)
+    memory, disk = s3kv.default_store()._backend.chain.local
 
     def busy() -> None:
         x = 0
         while not stop.is_set():
             x += 1
-            square.put({"x": x * x, "pid": 0}, x % 50)
+            if use == "write":
+                square.put({"x": x * x, "pid": 0}, x % 8)
+            else:
+                for name in list(memory.names()):
+                    assert disk.get(name) is not None
 
     threads = [threading.Thread(target=busy) for _ in range(3)]
     for thread in threads:
         thread.start()
     try:
         context = multiprocessing.get_context("fork")
-        for number in range(5):
+        for number in range(6):
             queue = context.Queue()
-            child = context.Process(target=_child_square, args=(queue, 1000 + number))
+            child = context.Process(target=_child_square, args=(queue, 1000 + number), daemon=True)
             child.start()
-            assert queue.get(timeout=60) == (1000 + number) ** 2
+            assert queue.get(timeout=20) == (1000 + number) ** 2
             child.join(30)
     finally:
         stop.set()

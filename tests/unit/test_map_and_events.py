@@ -200,7 +200,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, connect):
     del sys.modules["squares_of_pools"]
 
 
-@pytest.mark.parametrize("start", ["spawn", "forkserver"])
+@pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
 def test_process_pools_compute_and_all_share(module, start, tmp_path):
     module.square(2)
     with ProcessPoolExecutor(2, mp_context=get_context(start)) as pool:
