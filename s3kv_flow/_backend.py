@@ -21,6 +21,8 @@ from s3kv_flow._mode import Mode, current_mode
 from s3kv_flow._model import Blob, Deleted, ETag, ObjectMeta, Opened, Precondition
 from s3kv_flow._pack import Pack, Packed
 from s3kv_flow._process import reset_after_fork
+from s3kv_flow._retention import Retention
+from s3kv_flow._tagindex import TagIndex
 from s3kv_flow._writes import Writes
 from s3kv_flow.envelope.names import HiddenNames
 from s3kv_flow.errors import AccessDeniedError, StoreUnavailableError
@@ -155,10 +157,23 @@ class Backend:
                 "the store is in mode 'read_only', and nothing was written",
                 way_out="Leave s3kv.mode(...), or unset S3KV_MODE.",
             )
+        return self._made_writes()
+
+    def _made_writes(self) -> Writes:
         objects = self.objects
         if self._writes is None:
             self._writes = Writes(objects, self.layout, self.pack, self.capabilities, self.clock)
         return self._writes
+
+    @property
+    def index(self) -> TagIndex:
+        """Where keys are looked up by their tags, in any mode."""
+        return self._made_writes().index
+
+    @property
+    def retention(self) -> Retention:
+        """Where locks are looked at, in any mode."""
+        return self._made_writes().retention
 
     def reachable(self) -> bool:
         """Whether the bucket may be asked: not offline, and it has answered of late."""

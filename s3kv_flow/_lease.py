@@ -329,14 +329,22 @@ class Leases:
         self._held: list[Lease] = []
         self._next: Lease | None = None
 
-    def acquire(self) -> bool:
-        """Get one after the other, without waiting; those that were got are kept."""
+    def acquire(self, failed: Callable[[Exception], None]) -> bool:
+        """Get one after the other, without waiting; those that were got are kept.
+
+        One that cannot be had for another reason than a holder is told to ``failed``, and done
+        without: in doubt, two compute.
+        """
         while self._wanted:
-            if self._next is None:
-                self._next = self._wanted[0]()
-            if self._next is not None:
-                if not self._next.acquire():
+            try:
+                if self._next is None:
+                    self._next = self._wanted[0]()
+                if self._next is not None and not self._next.acquire():
                     return False
+            except (S3KVError, OSError) as error:
+                self._next = None
+                failed(error)
+            if self._next is not None:
                 heart.hold(self._next)
                 self._held.append(self._next)
             self._next = None

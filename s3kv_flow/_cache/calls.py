@@ -121,7 +121,7 @@ class Calls:
         except BindingError:
             return None  # the function itself says it better
         except Exception as error:
-            if self.policy.on_error == "raise":
+            if self.policy.on_error == "raise" or self._backend().mode == "require_hit":
                 raise
             self.counters.miss(MissReason.UNHASHABLE.value)
             self._say("key", f"computes without the cache: {error}")

@@ -23,7 +23,7 @@ from s3kv_flow._model import (
 from s3kv_flow._pack import UntrustedError
 from s3kv_flow.envelope.seal import UnknownKeyError
 from s3kv_flow.errors import AccessDeniedError, MissError, S3KVError, StoreUnavailableError
-from s3kv_flow.tiers.chain import Found, UnreadableError
+from s3kv_flow.tiers.chain import REMOTE, Found, UnreadableError
 
 #: What takes so long is worth the requests of a lease among all workers.
 SLOW_SECONDS: Final = 1.0
@@ -71,12 +71,8 @@ class Reading(Calls):
                 if isinstance(held, Miss) and backend.mode != "offline":
                     self._failed_if_wanted()
                 return held
-            found = self.find(call)
-            backend.breaker.succeeded()
-            return found
+            return self.find(call)
         except (StoreUnavailableError, AccessDeniedError) as error:
-            if isinstance(error, StoreUnavailableError):
-                backend.breaker.failed()
             self._failed(error)
             # Without the right to list, S3 answers 403 for what is absent: still worth a create.
             replaces: Precondition | None = ABSENT if isinstance(error, AccessDeniedError) else None
@@ -100,7 +96,10 @@ class Reading(Calls):
             return Miss(MissReason.STORE_ERROR, None)
         if self._expired(_opened(found), self._stale_seconds):
             return self._expired_miss(found, None)
-        return self._hit(backend, call, found)
+        try:
+            return self._hit(backend, call, found)
+        except S3KVError:
+            return Miss(MissReason.UNREADABLE, None)
 
     def find(self, call: Call) -> Hit[Any] | Miss:
         """Look everywhere; raises when the store fails."""
@@ -108,7 +107,7 @@ class Reading(Calls):
         backend = self._backend()
         try:
             found = self._get(backend, call, self._unchecked_seconds)
-            if found is not None and self._expired(_opened(found)) and found.tier != "remote":
+            if found is not None and self._expired(_opened(found)) and found.tier != REMOTE:
                 # Ours is too old, but another worker may have stored a fresh one.
                 found = self._get(backend, call, 0.0)
             if found is None:
@@ -136,11 +135,24 @@ class Reading(Calls):
         def admit(meta: ObjectMeta, body: memoryview) -> Blob:
             return backend.admit(call.key, meta, backend.pack.open(call.key, body))
 
-        found = backend.chain.get(
-            call.object_name, verify, admit, unchecked_seconds=unchecked_seconds
-        )
+        name, breaker = call.object_name, backend.breaker
+        if backend.mode == "offline":
+            return backend.chain.look(name, verify, unchecked_seconds=math.inf)
+        began = backend.clock.now()
+        try:
+            found = backend.chain.get(name, verify, admit, unchecked_seconds=unchecked_seconds)
+        except StoreUnavailableError:
+            breaker.failed()
+            raise
+        except (AccessDeniedError, UnreadableError):
+            breaker.succeeded()  # it answered
+            raise
         if found is not None and found.revived is not None:
+            if isinstance(found.revived, StoreUnavailableError):
+                breaker.failed()
             self._failed(found.revived)
+        elif found is None or found.tier == REMOTE or found.blob.checked >= began:
+            breaker.succeeded()
         return found
 
     def _hit(self, backend: Backend, call: Call, found: Found) -> Hit[Any]:

@@ -122,7 +122,7 @@ class Turns(Reading):
                 raise self._missed(call, found)
             self.counters.miss(found.reason.value)
             leases = self._leases(backend, call, turn, found)
-            if leases.acquire():
+            if leases.acquire(self._failed):
                 return self._claim(call, turn, found, leases)
             return Pending(call, turn, found, leases, FIRST_DELAY_SECONDS)
         except BaseException as error:
@@ -135,7 +135,7 @@ class Turns(Reading):
         try:
             pending.waited_seconds += pending.delay_seconds
             found = self._seen(backend, call)
-            if found is None and pending.leases.acquire():
+            if found is None and pending.leases.acquire(self._failed):
                 # Its holder may have published between our look and our turn.
                 found = self._seen(backend, call)
                 if found is None:
@@ -203,9 +203,14 @@ class Turns(Reading):
 
     def _current(self, call: Call) -> Precondition:
         backend = self._backend()
-        if backend.local_only or not backend.reachable():
+        if backend.local_only:
             return ABSENT
-        found = backend.objects.head(call.object_name)
+        try:
+            found = backend.objects.head(call.object_name)
+        except StoreUnavailableError:
+            backend.breaker.failed()
+            raise
+        backend.breaker.succeeded()
         return ABSENT if found is None else found.etag
 
     def computing(self, claim: Claim) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from datetime import datetime, timezone
 from typing import Any
@@ -105,7 +106,6 @@ class Keys(MutableMapping[str, Any]):
     def _read(self, key: str) -> Any:
         backend = self._backend
         name = backend.layout.object(key)
-        _ = backend.objects  # a store that is local only has no keys
 
         def verify(blob: Blob) -> None:
             backend.verify(key, blob)
@@ -115,7 +115,12 @@ class Keys(MutableMapping[str, Any]):
             return backend.admit(key, meta, _bound(backend, key, opened))
 
         try:
-            found = backend.chain.get(name, verify, admit, unchecked_seconds=0.0)
+            found = None
+            if backend.mode == "offline":
+                found = backend.chain.look(name, verify, unchecked_seconds=math.inf)
+            if found is None:
+                _ = backend.objects  # raises if the store is local only, or offline
+                found = backend.chain.get(name, verify, admit, unchecked_seconds=0.0)
         except UnreadableError as error:
             error.cause.key = key
             raise error.cause from error

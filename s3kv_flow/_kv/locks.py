@@ -135,7 +135,7 @@ class LockedKeys:
         AccessDeniedError
             These credentials may not read locks.
         """
-        found = self._backend.writes.retention.look(self._backend.layout.object(key))
+        found = self._backend.retention.look(self._backend.layout.object(key))
         if found is None:
             raise not_found(key)
         return found.holding
@@ -147,7 +147,7 @@ class LockedKeys:
         library does not; :meth:`restore_locked` brings the locked one back.
         """
         backend = self._backend
-        found = backend.writes.retention.shadowed(backend.layout.documents(prefix))
+        found = backend.retention.shadowed(backend.layout.documents(prefix))
         named = ((backend.layout.key(hidden.meta.name), hidden.holding) for hidden in found)
         return {key: lock for key, lock in named if key is not None}
 

@@ -141,7 +141,7 @@ class TaggedKeys:
 
     def iter_keys_by_tag_value(self, tag: str, value: Any) -> Iterator[str]:
         """Give what :meth:`find_keys_by_tag_value` gives, lazily and in no promised order."""
-        for name in self._backend.writes.index.find(*self._checked(tag, value)):
+        for name in self._backend.index.find(*self._checked(tag, value)):
             key = self._backend.layout.key(name)
             if key is not None:
                 yield key

@@ -39,6 +39,7 @@ from s3kv_flow.stores.connection import (
     Connection,
 )
 from s3kv_flow.stores.failures import failure, raise_from_boto3
+from s3kv_flow.stores.protocols import PreconditionFailedError
 
 DELETE_BATCH: Final = 1000
 #: A larger object is written in parts, so that no second copy of it is made in memory.
@@ -200,6 +201,15 @@ class Boto3Objects:
         """Send a write: once, for a second one would meet what the first one wrote."""
         return self._call(verb, name, retries=False, Key=name, **parameters)
 
+    def _check(self, name: str, condition: Mapping[str, str]) -> None:
+        """Look whether a condition holds: not every server asks that of the last part itself."""
+        if not condition:
+            return
+        found = self.head(name)
+        etag = None if found is None else found.etag
+        if etag != condition.get("IfMatch"):
+            raise PreconditionFailedError("something else is there than was expected", key=name)
+
     def _put_in_parts(
         self, name: str, body: Body, condition: Any, options: Any, tags: Tags | None
     ) -> ETag:
@@ -219,6 +229,7 @@ class Boto3Objects:
             parts = list(
                 in_parallel(send, enumerate(_joined(body, size), 1), workers=WRITERS, ahead=1)
             )
+            self._check(name, condition)
             answer = self._send(
                 "complete_multipart_upload",
                 name,
@@ -231,7 +242,11 @@ class Boto3Objects:
                 self._call("abort_multipart_upload", name, Key=name, UploadId=upload)
             raise
         if tags:  # some servers lose them on the way
-            self.tag(name, tags, version=answer.get("VersionId"))
+            version = answer.get("VersionId")
+            with suppress(AccessDeniedError):
+                kept = self.tags(name, version=version)
+                if kept is not None and kept.tags != tags:
+                    self.tag(name, tags, version=version)
         return _etag(answer)
 
     def delete(self, names: Iterable[str]) -> int:

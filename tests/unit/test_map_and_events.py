@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_context
 from pathlib import Path
 
 import cloudpickle
@@ -202,6 +202,8 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, connect):
 
 @pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
 def test_process_pools_compute_and_all_share(module, start, tmp_path):
+    if start == "forkserver":
+        forkserver._forkserver._stop()  # one that another test started has its environment
     module.square(2)
     with ProcessPoolExecutor(2, mp_context=get_context(start)) as pool:
         assert module.square.map(range(8), pool=pool) == [x * x for x in range(8)]
