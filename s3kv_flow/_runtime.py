@@ -45,7 +45,10 @@ class _Default:
         store = self.store
         if store is None:
             with self._lock:
-                store = self.store = self.store or _from_environment()
+                # A store is a mapping: whether it is true is a question to its bucket.
+                if self.store is None:
+                    self.store = _from_environment()
+                store = self.store
         return store
 
 

@@ -294,3 +294,25 @@ def test_opentelemetry_has_counters_and_spans(kv):
     assert computed.parent.span_id == step.context.span_id
     assert computed.end_time - computed.start_time >= 20_000_000
     assert [event.name for event in step.events] == ["s3kv.miss", "s3kv.store", "s3kv.hit"]
+
+
+def test_threads_that_meet_the_default_store_first_share_it(monkeypatch, tmp_path):
+    from s3kv_flow import _runtime
+
+    monkeypatch.delenv("S3_BUCKET", raising=False)
+    monkeypatch.setenv("S3KV_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(_runtime._default, "store", None)
+    made = []
+    make = _runtime._from_environment
+
+    def slowly():
+        time.sleep(0.05)
+        made.append(make())
+        return made[-1]
+
+    monkeypatch.setattr(_runtime, "_from_environment", slowly)
+    square = s3kv.cached(lambda x: x * x, name="square", version=1)
+    assert square.map(range(8)) == [x * x for x in range(8)]
+    assert square.cache_info().errors == {}
+    assert len(made) == 1
