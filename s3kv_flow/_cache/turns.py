@@ -79,9 +79,9 @@ class Turns(Reading):
 
         def fresh(call: Call) -> Hit[Any] | Miss:
             found = self._find(call)
-            if isinstance(found, Hit) and found.stale:
-                return Miss(MissReason.EXPIRED, self._current(call))
-            return found
+            if not isinstance(found, Hit) or not found.stale:
+                return found
+            return Miss(MissReason.EXPIRED, self._current_or_none(call))
 
         return self._begin(call, fresh)
 
@@ -113,6 +113,7 @@ class Turns(Reading):
         turn = self._turn(backend, call)
         if isinstance(turn, Wait):
             return turn
+        leases = NO_LEASES
         try:
             found = find(call)
             if isinstance(found, Hit):
@@ -125,8 +126,10 @@ class Turns(Reading):
             if leases.acquire(self._failed):
                 return self._claim(call, turn, found, leases)
             return Pending(call, turn, found, leases, FIRST_DELAY_SECONDS)
-        except BaseException as error:
-            self.abandon(turn, error)
+        except BaseException:
+            # Not the function's own error: whoever waits shall ask for themselves.
+            leases.release()
+            self._release(turn, Outcome.LOOK_AGAIN)
             raise
 
     def again(self, pending: Pending) -> Step:
@@ -145,8 +148,9 @@ class Turns(Reading):
                 pending.leases.release()
                 backend.flight.leave(pending.turn, Outcome.LOOK_AGAIN)
                 return found
-        except BaseException as error:
-            self.abandon(pending, error)
+        except BaseException:
+            # Not the function's own error: whoever waits shall ask for themselves.
+            self._release(pending, Outcome.LOOK_AGAIN)
             raise
         pending.delay_seconds = min(2 * pending.delay_seconds, LONGEST_DELAY_SECONDS)
         return pending
@@ -180,16 +184,12 @@ class Turns(Reading):
         if isinstance(turn, Wait):
             return turn
         try:
-            replaces = self._current(call) if backend.reachable() else None
-        except (StoreUnavailableError, AccessDeniedError) as error:
-            try:
-                self._failed(error)
-            except BaseException as raised:
-                self.abandon(turn, raised)
-                raise
-            replaces = None
-        self.counters.miss(MissReason.REFRESH.value)
-        return self._claim(call, turn, Miss(MissReason.REFRESH, replaces), NO_LEASES)
+            replaces = self._current_or_none(call) if backend.reachable() else None
+            self.counters.miss(MissReason.REFRESH.value)
+            return self._claim(call, turn, Miss(MissReason.REFRESH, replaces), NO_LEASES)
+        except BaseException:
+            self._release(turn, Outcome.LOOK_AGAIN)
+            raise
 
     def _claim(self, call: Call, turn: Turn, miss: Miss, leases: Leases) -> Claim:
         return Claim(call, turn, miss, self._tags_or_error(call), self._parts_text(call), leases)
@@ -199,6 +199,14 @@ class Turns(Reading):
             return dump_parts(self.parts(call))
         except Exception:  # it only helps to explain
             logger.debug("no parts of the key of %s", call.key, exc_info=True)
+            return None
+
+    def _current_or_none(self, call: Call) -> Precondition | None:
+        """Give what a publish may replace; None, which is nothing, where S3 does not say."""
+        try:
+            return self._current(call)
+        except (StoreUnavailableError, AccessDeniedError) as error:
+            self._failed(error)
             return None
 
     def _current(self, call: Call) -> Precondition:
