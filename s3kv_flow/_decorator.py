@@ -359,7 +359,7 @@ def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
     async def _claimed(begin: Callable[[Call], Any], call: Call) -> Any:
         future = _threads().submit(contextvars.copy_context().run, begin, call)
         try:
-            return await _wrapped(future, shield=True)
+            return await _wrapped(future)
         except BaseException:
             # Cancelled while the thread was about to claim: nobody would ever give it back.
             future.add_done_callback(_give_back)
@@ -475,8 +475,8 @@ async def _in_thread(step: Callable[..., Any], *args: Any) -> Any:
     return await _wrapped(_threads().submit(contextvars.copy_context().run, step, *args))
 
 
-async def _wrapped(future: Future[Any], *, shield: bool = False) -> Any:
+async def _wrapped(future: Future[Any]) -> Any:
+    """Await a future of a thread; whoever is cancelled here cancels it for nobody else."""
     import asyncio  # costs as much to import as all the rest of this package
 
-    wrapped = asyncio.wrap_future(future)
-    return await (asyncio.shield(wrapped) if shield else wrapped)
+    return await asyncio.shield(asyncio.wrap_future(future))

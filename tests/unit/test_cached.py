@@ -433,6 +433,45 @@ def test_coroutine_functions_await_what_asks_the_store(kv):
     asyncio.run(main())
 
 
+def test_a_cancelled_waiter_cancels_nobody_else(kv, calls):
+    @kv.cached(version=1)
+    async def slow(x):
+        calls.append(x)
+        await asyncio.sleep(0.2)
+        return x
+
+    async def main():
+        first = asyncio.create_task(slow(1))
+        await asyncio.sleep(0.1)
+        waiting = [asyncio.create_task(slow(1)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        waiting[0].cancel()
+        return await asyncio.gather(first, *waiting, return_exceptions=True)
+
+    values = asyncio.run(main())
+    assert [values[0], *values[2:]] == [1, 1, 1]
+    assert isinstance(values[1], asyncio.CancelledError)
+    assert calls == [1]
+
+
+@pytest.mark.parametrize("after", range(0, 60, 4))
+def test_coroutines_cancelled_anywhere_leave_nothing_behind(kv, after):
+    @kv.cached(version=1)
+    async def slow(x):
+        await asyncio.sleep(0.01)
+        return x
+
+    async def main():
+        tasks = [asyncio.create_task(slow(n % 3)) for n in range(30)]
+        await asyncio.sleep(after / 1000)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return await asyncio.wait_for(asyncio.gather(slow(0), slow(1), slow(2)), 10)
+
+    assert asyncio.run(main()) == [0, 1, 2]
+
+
 def test_a_cancelled_computation_lets_the_next_one_compute(kv, calls):
     @kv.cached(version=1)
     async def slow(x):
