@@ -17,7 +17,6 @@ import dataclasses
 import datetime
 import decimal
 import enum
-import functools
 import inspect
 import os
 import pathlib
@@ -31,6 +30,7 @@ from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys import source
+from s3kv_flow.keys.classes import fields_of, plain_member, written
 from s3kv_flow.keys.depends import Env, File, Package, several, token_of
 from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.names import WRITABLE, names_of
@@ -352,40 +352,19 @@ class _Walk:
         members = dict(vars(kind))
         self.guards.classes.append((kind, members, kind.__bases__))
         parts = [encoder.token(_name(kind)), *map(encoder.token, kind.__bases__)]
-        generated = _has_generated_methods(kind)
-        enumerated: dict[str, Any] = dict(getattr(kind, "__members__", {}))
-        is_enum = issubclass(kind, enum.Enum)
-        for name in sorted(members):
-            if name in _NOT_THE_CLASS or name.startswith(_LIBRARIES):
-                continue
-            member = members[name]
-            if is_enum and (
-                name in enumerated
-                or (name.startswith("_") and not isinstance(member, types.FunctionType))
-            ):
-                continue
-            plain = _plain(member)
-            if isinstance(plain, types.FunctionType) and _is_not_written(plain, name, generated):
-                continue
-            if isinstance(plain, _DESCRIPTORS) or type(plain).__name__ == "_tuplegetter":
-                continue
+        for name, plain in written(kind):
             held = self._data(plain, f"{kind.__qualname__}.{name}")
             self._note(f"{name} of class {_name(kind)}", held)
             parts.append(encoder.token(name) + held)
-        if is_enum:
-            values = [(name, member.value) for name, member in enumerated.items()]
+        if issubclass(kind, enum.Enum):
+            values = [(name, member.value) for name, member in kind.__members__.items()]
             parts.append(self._data(values, kind.__qualname__))
-        for name, stated in _fields_of(kind):
+        for name, stated in fields_of(kind):
             parts.append(encoder.token(name) + self._data(stated, f"{kind.__qualname__}.{name}"))
         if type(kind) is not type:
             parts.append(encoder.token(type(kind)))
         return encoder.node(b"class", *parts)
 
-
-#: What libraries keep in a class: known from its code, or learned as it is used.
-_LIBRARIES: Final = ("__pydantic", "__attrs", "__msgspec")
-
-_DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType, types.BuiltinFunctionType)
 
 _OF_EVERY_MODULE: Final = frozenset(
     [
@@ -403,94 +382,6 @@ _OF_EVERY_MODULE: Final = frozenset(
         "__spec__",
     ]
 )
-
-#: What the interpreter, `abc`, `dataclasses` and pickling write into a class.
-_NOT_THE_CLASS: Final = frozenset(
-    [
-        "__dict__",
-        "__weakref__",
-        "__doc__",
-        "__module__",
-        "__qualname__",
-        "__firstlineno__",
-        "__static_attributes__",
-        "__annotations__",
-        "__annotate__",
-        "__annotate_func__",
-        "__annotations_cache__",
-        "__conditional_annotations__",
-        "__abstractmethods__",
-        "_abc_impl",
-        "__parameters__",
-        "__orig_bases__",
-        "__slots__",
-        "__match_args__",
-        "__dataclass_fields__",
-        "__dataclass_params__",
-        "__hash__",
-        "__signature__",
-        "__classdictcell__",
-        "__slotnames__",
-        "__type_params__",
-        "__replace__",
-    ]
-)
-
-
-def _plain(member: Any) -> Any:
-    if isinstance(member, (classmethod, staticmethod)):
-        return member.__func__
-    if isinstance(member, property):
-        return member.fget, member.fset, member.fdel
-    if isinstance(member, functools.cached_property):
-        return member.func
-    return member
-
-
-def _has_generated_methods(kind: type) -> bool:
-    return dataclasses.is_dataclass(kind) or any(
-        hasattr(kind, mark) for mark in ("__attrs_attrs__", "__pydantic_fields__", "_fields")
-    )
-
-
-def _fields_of(kind: type) -> list[tuple[str, Any]]:
-    """Give what `dataclasses`, attrs and pydantic were told of each field, which makes methods."""
-    fields: list[tuple[str, Any]] = []
-    if dataclasses.is_dataclass(kind):
-        options: Any = vars(kind).get("__dataclass_params__")
-        fields.append(
-            ("", [(name, getattr(options, name, None)) for name in ("eq", "order", "frozen")])
-        )
-        for field in dataclasses.fields(kind):
-            default = "missing" if _is_missing(field.default) else (field.default,)
-            factory = None if _is_missing(field.default_factory) else field.default_factory
-            flags = (field.init, field.compare, field.hash, field.kw_only)
-            fields.append((field.name, (default, factory, flags)))
-    for attribute in getattr(kind, "__attrs_attrs__", ()):
-        names = ("default", "validator", "converter", "eq", "init", "kw_only", "alias")
-        fields.append((attribute.name, [getattr(attribute, name, None) for name in names]))
-    for name, field in getattr(kind, "__pydantic_fields__", {}).items():
-        stated = (_annotation(field.annotation), field.default, field.default_factory)
-        fields.append((name, (*stated, list(field.metadata))))
-    return fields
-
-
-def _is_missing(value: Any) -> bool:
-    # By its type: a class that travelled in a pickle has a copy of dataclasses' own.
-    return isinstance(value, type(dataclasses.MISSING))
-
-
-def _annotation(annotation: Any) -> Any:
-    """Give a type that has a token, or its text."""
-    return annotation if isinstance(annotation, type) else str(annotation)
-
-
-def _is_not_written(function: types.FunctionType, name: str, generated: bool) -> bool:
-    """Whether a method was made by a decorator or inherited from an installed package."""
-    filename = getattr(inspect.unwrap(function), "__code__", function.__code__).co_filename
-    if generated and name.startswith("_") and filename.startswith("<"):
-        return True
-    return not source.is_user_file(filename)
 
 
 def _contents(cell: Any) -> Any:
@@ -546,7 +437,7 @@ def _namespace(value: Any) -> dict[str, Any] | None:
     do the methods of a class.
     """
     functions = vars(value).values() if isinstance(value, type) else (value,)
-    for function in map(_plain, functions):
+    for function in map(plain_member, functions):
         namespace = getattr(function, "__globals__", None)
         if namespace is not None and namespace.get("__name__") == value.__module__:
             found: dict[str, Any] = namespace
