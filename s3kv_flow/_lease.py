@@ -21,7 +21,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from s3kv_flow._clock import Clock
 from s3kv_flow._model import ABSENT, ETag, Outcome
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from filelock import FileLock
 
 logger = logging.getLogger("s3kv_flow")
+
+#: Among the processes of one machine, or all workers on a bucket.
+Reach = Literal["host", "cluster"]
 
 #: How many holders of one lease may be stopped at once before others just wait for them.
 SUCCESSORS: Final = 8
@@ -124,6 +127,10 @@ class Lease(Protocol):
     def seconds(self) -> float:
         """How long it lasts without a sign of life."""
 
+    @property
+    def reach(self) -> Reach:
+        """Among whose processes it is."""
+
 
 class HostLease:
     """A lease among the processes of this machine: a file lock, which the system ends with its holder.
@@ -137,6 +144,8 @@ class HostLease:
     seconds : float
         A holder that was stopped, and gives no sign for so long, no longer counts.
     """
+
+    reach: Final = "host"
 
     def __init__(self, folder: Path, name: str, seconds: float) -> None:
         self.seconds = seconds
@@ -205,6 +214,8 @@ class ClusterLease:
     clock : Clock
         Measures how long it has not changed.
     """
+
+    reach: Final = "cluster"
 
     def __init__(self, store: Bucket, name: str, seconds: float, clock: Clock) -> None:
         self.seconds = seconds
@@ -350,6 +361,11 @@ class Leases:
             self._next = None
             del self._wanted[0]
         return True
+
+    @property
+    def reach(self) -> Reach | None:
+        """How far those that are held reach; None where there are none."""
+        return self._held[-1].reach if self._held else None
 
     def release(self) -> None:
         """Give all back, the last one first."""

@@ -124,7 +124,12 @@ class Turns(Reading):
             self.counters.miss(found.reason.value)
             leases = self._leases(backend, call, turn, found)
             if leases.acquire(self._failed):
-                return self._claim(call, turn, found, leases)
+                seen = self._seen_meanwhile(backend, call, leases)
+                if seen is None:
+                    return self._claim(call, turn, found, leases)
+                leases.release()
+                backend.flight.leave(turn, Outcome.LOOK_AGAIN)
+                return seen
             return Pending(call, turn, found, leases, FIRST_DELAY_SECONDS)
         except BaseException:
             # Not the function's own error: whoever waits shall ask for themselves.
@@ -139,8 +144,7 @@ class Turns(Reading):
             pending.waited_seconds += pending.delay_seconds
             found = self._seen(backend, call)
             if found is None and pending.leases.acquire(self._failed):
-                # Its holder may have published between our look and our turn.
-                found = self._seen(backend, call)
+                found = self._seen_meanwhile(backend, call, pending.leases)
                 if found is None:
                     return self._claim(call, pending.turn, pending.miss, pending.leases)
             if found is not None:
@@ -161,6 +165,15 @@ class Turns(Reading):
         if found is None and not backend.local_only:
             found = self._find(call)
         return found if isinstance(found, Hit) and not found.stale else None
+
+    def _seen_meanwhile(
+        self, backend: Backend, call: Call, leases: Leases
+    ) -> Hit[Any] | None:
+        """Look once more: whoever had the leases may have published between our look and our turn."""
+        if leases.reach is None:
+            return None
+        # Who shares a lease of this machine has put it into the local tiers, too.
+        return self._seen(backend, call) if leases.reach == "cluster" else self.look(call, True)
 
     def _turn(self, backend: Backend, call: Call) -> Turn | Wait:
         if self.policy.single_flight is False:
