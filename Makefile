@@ -2,7 +2,7 @@
 PYTHON ?= python3
 NOX = .venv/bin/nox
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test soak lint bench clean
 
 demo: $(NOX)
 	@echo "== preparing the demo's environment (a minute or two the first time)"
@@ -11,6 +11,9 @@ demo: $(NOX)
 test: $(NOX)
 	@echo "== preparing the test environments (a minute or two the first time)"
 	@$(NOX) -s lint test -- $(ARGS)
+
+soak: $(NOX)
+	@$(NOX) -s test -- tests/process/test_soak.py -s --soak-seconds 600 $(ARGS)
 
 lint: $(NOX)
 	@$(NOX) -s lint

@@ -42,6 +42,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--s3-endpoint", help="test against this server in the place of SeaweedFS")
     group.addoption("--s3-access-key")
     group.addoption("--s3-secret-key")
+    group.addoption(
+        "--soak-seconds", default=45, help="how long the soak under random faults goes on"
+    )
 
 
 @pytest.fixture(scope="session")

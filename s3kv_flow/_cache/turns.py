@@ -166,9 +166,7 @@ class Turns(Reading):
             found = self._find(call)
         return found if isinstance(found, Hit) and not found.stale else None
 
-    def _seen_meanwhile(
-        self, backend: Backend, call: Call, leases: Leases
-    ) -> Hit[Any] | None:
+    def _seen_meanwhile(self, backend: Backend, call: Call, leases: Leases) -> Hit[Any] | None:
         """Look once more: whoever had the leases may have published between our look and our turn."""
         if leases.reach is None:
             return None

@@ -59,6 +59,10 @@ _NO_SUCH_FEATURE: Final = {
 }
 
 
+#: What boto3 calls the conditions of a request.
+_CONDITIONS: Final = ("IfMatch", "IfNoneMatch")
+
+
 class Boto3Objects:
     """Every verb by boto3, and the calls on the bucket itself."""
 
@@ -102,9 +106,15 @@ class Boto3Objects:
         except Exception as error:
             self._raise(error, None)
 
-    def _raise(self, error: Exception, name: str | None) -> Any:
+    def _raise(self, error: Exception, name: str | None, *, conditional: bool = False) -> Any:
         connection = self._connection
-        raise_from_boto3(error, bucket=connection.bucket, endpoint=connection.endpoint, name=name)
+        raise_from_boto3(
+            error,
+            bucket=connection.bucket,
+            endpoint=connection.endpoint,
+            name=name,
+            conditional=conditional,
+        )
 
     def _call(self, verb: str, name: str | None, *, retries: bool = True, **parameters: Any) -> Any:
         client = self._client(retries=retries)
@@ -113,7 +123,9 @@ class Boto3Objects:
         except Exception as error:
             if _status(error) in (304, 404) and _code(error) != "NoSuchBucket":
                 raise _ExpectedError(_status(error)) from error
-            self._raise(error, name)
+            # A read's condition is answered 304.
+            conditional = verb != "get_object" and not parameters.keys().isdisjoint(_CONDITIONS)
+            self._raise(error, name, conditional=conditional)
 
     def get(self, name: str, *, unless: ETag | None = None) -> StoredObject | NotModified | None:
         condition: dict[str, Any] = {} if unless is None else {"IfNoneMatch": f'"{unless}"'}
@@ -193,7 +205,12 @@ class Boto3Objects:
             connection = self._connection
             code = "PreconditionFailed" if expect not in (ANY, ABSENT) else str(expected.status)
             raise failure(
-                code, "", bucket=connection.bucket, endpoint=connection.endpoint, name=name
+                code,
+                "",
+                bucket=connection.bucket,
+                endpoint=connection.endpoint,
+                name=name,
+                conditional=True,
             ) from expected
         return _etag(answer)
 

@@ -57,8 +57,20 @@ _WAYS_OUT = {
 }
 
 
-def failure(code: str, detail: str, *, bucket: str, endpoint: str, name: str | None) -> S3KVError:
-    """Give the error for one S3 error code (or HTTP status, where the answer had no body)."""
+def failure(
+    code: str,
+    detail: str,
+    *,
+    bucket: str,
+    endpoint: str,
+    name: str | None,
+    conditional: bool = False,
+) -> S3KVError:
+    """Give the error for one S3 error code (or HTTP status, where the answer had no body).
+
+    ``conditional`` says that the request had a condition that may have failed: whoever had none
+    and is told so has met a broken server, and not another writer.
+    """
     if code in {"NoSuchBucket", "InvalidBucketName"}:
         return BucketNotFoundError(
             f"bucket {bucket!r} does not exist at {endpoint}",
@@ -71,7 +83,7 @@ def failure(code: str, detail: str, *, bucket: str, endpoint: str, name: str | N
             key=name,
             way_out=_WAYS_OUT.get(code, "Check what these credentials may do in this bucket."),
         )
-    if code in {"PreconditionFailed", "412"}:
+    if code in {"PreconditionFailed", "412"} and conditional:
         return PreconditionFailedError("another write came first", key=name)
     if code == "KeyTooLongError":
         return InvalidKeyError("the server finds the key too long", key=name, way_out="Shorten it.")
@@ -88,7 +100,9 @@ def _short(detail: str) -> str:
     return detail.partition("Debug source")[0].strip().partition("\n")[0][:200]
 
 
-def from_obstore(error: Exception, *, bucket: str, endpoint: str, name: str | None) -> S3KVError:
+def from_obstore(
+    error: Exception, *, bucket: str, endpoint: str, name: str | None, conditional: bool = False
+) -> S3KVError:
     """Translate what obstore raised; it says the S3 code in its text only."""
     import obstore.exceptions as raised
 
@@ -106,16 +120,20 @@ def from_obstore(error: Exception, *, bucket: str, endpoint: str, name: str | No
         return InvalidKeyError("the key has a form that object names cannot have", key=name)
     else:
         word = status.group(1) if status else "no answer"
-    return failure(word, text, bucket=bucket, endpoint=endpoint, name=name)
+    return failure(word, text, bucket=bucket, endpoint=endpoint, name=name, conditional=conditional)
 
 
-def raise_from_boto3(error: Exception, *, bucket: str, endpoint: str, name: str | None) -> NoReturn:
+def raise_from_boto3(
+    error: Exception, *, bucket: str, endpoint: str, name: str | None, conditional: bool = False
+) -> NoReturn:
     """Translate what boto3 raised."""
     from botocore import exceptions as raised
 
     if isinstance(error, raised.ClientError):
         code = str(error.response.get("Error", {}).get("Code", "unknown"))
-        raise failure(code, str(error), bucket=bucket, endpoint=endpoint, name=name) from error
+        raise failure(
+            code, str(error), bucket=bucket, endpoint=endpoint, name=name, conditional=conditional
+        ) from error
     if isinstance(error, (raised.NoCredentialsError, raised.PartialCredentialsError)):
         raise no_credentials() from error
     if isinstance(error, (raised.ProfileNotFound, raised.ParamValidationError, ValueError)):

@@ -42,6 +42,8 @@ DELETE_BATCH: Final = 1000
 PARALLEL_FROM_BYTES: Final = 32 * 1024 * 1024
 PIECE_BYTES: Final = 8 * 1024 * 1024
 READERS: Final = 4
+#: How often a large object is begun anew that is written while its pieces are read.
+READ_ATTEMPTS: Final = 5
 
 
 class ObstoreObjects:
@@ -111,20 +113,21 @@ class ObstoreObjects:
     def _read(self, name: str, options: Any) -> StoredObject | None:
         import obstore
 
-        try:
-            answer = obstore.get(self._reads, name, options=options or None)
-            meta = _meta(answer.meta, answer.attributes)
-            whole = "range" not in options
-            if whole and meta.size_bytes > PARALLEL_FROM_BYTES:
-                body = self._in_pieces(meta)
-            else:
-                body = memoryview(answer.bytes())
-        except FileNotFoundError as error:
-            self._check_absent(error, name)
-            return None
-        except obstore.exceptions.PreconditionError:
-            return self._read(name, options)  # written anew while its pieces were read
-        return StoredObject(meta, body)
+        for attempt in range(1, READ_ATTEMPTS + 1):
+            try:
+                answer = obstore.get(self._reads, name, options=options or None)
+                meta = _meta(answer.meta, answer.attributes)
+                whole = "range" not in options
+                if not whole or meta.size_bytes <= PARALLEL_FROM_BYTES:
+                    return StoredObject(meta, memoryview(answer.bytes()))
+                return StoredObject(meta, self._in_pieces(meta))
+            except FileNotFoundError as error:
+                self._check_absent(error, name)
+                return None
+            except obstore.exceptions.PreconditionError:
+                if attempt == READ_ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
 
     def _in_pieces(self, meta: ObjectMeta) -> memoryview:
         """Read a large object piece by piece, several at once, all of the same version."""
@@ -192,7 +195,7 @@ class ObstoreObjects:
                 use_multipart=False,
             )
         except (FileNotFoundError, obstore.exceptions.BaseError) as error:
-            raise self._failure(error, name) from error
+            raise self._failure(error, name, conditional=expect is not ANY) from error
         return _etag(answer["e_tag"])
 
     def delete(self, names: Iterable[str]) -> int:
@@ -234,7 +237,7 @@ class ObstoreObjects:
         if "<Code>NoSuchBucket</Code>" in str(error):
             raise self._failure(error, name) from error
 
-    def _failure(self, error: Exception, name: str) -> Exception:
+    def _failure(self, error: Exception, name: str, *, conditional: bool = False) -> Exception:
         connection = self._connection
         if isinstance(error, FileNotFoundError) and "<Code>" not in str(error):
             return failure(
@@ -245,7 +248,11 @@ class ObstoreObjects:
                 name=name,
             )
         return from_obstore(
-            error, bucket=connection.bucket, endpoint=connection.endpoint, name=name
+            error,
+            bucket=connection.bucket,
+            endpoint=connection.endpoint,
+            name=name,
+            conditional=conditional,
         )
 
 
