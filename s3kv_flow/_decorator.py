@@ -1,29 +1,21 @@
-"""`cached`: two drivers of a few lines each, and the attributes a cached function carries.
-
-The sync steps of `_cache` are the truth. The async driver awaits them in threads of ours, and
-waits for other callers as a coroutine, so that waiting takes up no thread.
-"""
+"""`cached`: what a cached function does when it is called, and the attributes it carries."""
 
 from __future__ import annotations
 
-import contextvars
 import functools
 import inspect
-import threading
-import time
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, Protocol, TypeVar, overload
 
 from s3kv_flow._backend import Backend
-from s3kv_flow._cache import Call, Claim, FunctionCache, Pending, Step
+from s3kv_flow._cache import Call, FunctionCache
+from s3kv_flow._drive import in_thread, revalidate, revalidate_async, run, run_async
 from s3kv_flow._explain import Explanation
 from s3kv_flow._explain import entries as entries_of
 from s3kv_flow._explain import explain as explained
 from s3kv_flow._map import WORKERS, Pool, map_calls, map_error
-from s3kv_flow._model import Cleared, Entry, Hit, Outcome
+from s3kv_flow._model import Cleared, Entry
 from s3kv_flow._policy import Policy
-from s3kv_flow._process import reset_after_fork
 from s3kv_flow.errors import MissError
 from s3kv_flow.keys.code import IDENTITY_ATTRIBUTE
 
@@ -35,8 +27,6 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 _NO_DEFAULT: Final = object()
-#: Store requests of coroutines run in this many threads at most.
-ASYNC_THREADS: Final = 16
 
 
 class CachedFunction(Protocol[P, R_co]):
@@ -185,7 +175,7 @@ def decorate(function: Any, policy: Policy, backend: Callable[[], Backend]) -> A
     return _with_functions(function, cache)
 
 
-# The sync driver
+# Functions and coroutine functions
 
 
 def _with_functions(function: Callable[..., Any], cache: FunctionCache) -> Any:
@@ -194,50 +184,13 @@ def _with_functions(function: Callable[..., Any], cache: FunctionCache) -> Any:
         call = cache.call_or_none(args, kwargs)
         if call is None:
             return function(*args, **kwargs)
-        hit = cache.look(call) or run(call, cache.begin)
+        hit = cache.look(call) or run(cache, call, computing(call))
         if hit.stale:
-            revalidate(call)
+            revalidate(cache, call, computing(call))
         return hit.value
 
-    def run(call: Call, begin: Callable[[Call], Step], *, fresh: bool = False) -> Hit[Any]:
-        step = begin(call)
-        while not isinstance(step, (Hit, Claim)):
-            if isinstance(step, Pending):
-                try:
-                    time.sleep(step.delay_seconds)
-                except BaseException as error:
-                    cache.abandon(step, error)
-                    raise
-                step = cache.again(step)
-            elif step.future.result() is Outcome.COMPUTE_YOURSELF:
-                return Hit(function(*call.args, **call.kwargs))
-            else:
-                step = cache.look(call, fresh) or begin(call)
-        if isinstance(step, Hit):
-            return step
-        started = time.perf_counter()
-        try:
-            with cache.computing(step):
-                value = function(*call.args, **call.kwargs)
-        except BaseException as error:
-            rescued = cache.rescued(step, error) if isinstance(error, Exception) else None
-            if rescued is not None:
-                return rescued
-            cache.abandon(step, error)
-            raise
-        return Hit(cache.publish(step, value, time.perf_counter() - started))
-
-    def revalidate(call: Call) -> None:
-        if cache.revalidates(call):
-
-            def compute() -> None:
-                with cache.revalidating(call):
-                    run(call, cache.revalidate, fresh=True)
-
-            # A daemon, for the old value does: a process need not wait for a new one to end.
-            threading.Thread(
-                target=contextvars.copy_context().run, args=(compute,), daemon=True
-            ).start()
+    def computing(call: Call) -> Callable[[], Any]:
+        return functools.partial(function, *call.args, **call.kwargs)
 
     def key(*args: Any, **kwargs: Any) -> str:
         return cache.call(args, kwargs).key
@@ -260,7 +213,8 @@ def _with_functions(function: Callable[..., Any], cache: FunctionCache) -> Any:
         cache.put(cache.call(args, kwargs), value)
 
     def refresh(*args: Any, **kwargs: Any) -> Any:
-        return run(cache.call(args, kwargs), cache.claim).value
+        call = cache.call(args, kwargs)
+        return run(cache, call, computing(call), cache.claim).value
 
     def invalidate(*args: Any, **kwargs: Any) -> None:
         cache.invalidate(cache.call(args, kwargs))
@@ -292,113 +246,49 @@ def _with_functions(function: Callable[..., Any], cache: FunctionCache) -> Any:
     return _attach(cached_function, cache, (*reading, map, put, refresh, invalidate, cache_clear))
 
 
-# The async driver
-
-
 def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
     @functools.wraps(function)
     async def cached_function(*args: Any, **kwargs: Any) -> Any:
         call = cache.call_or_none(args, kwargs)
         if call is None:
             return await function(*args, **kwargs)
-        hit = await _in_thread(cache.look, call) or await run(call, cache.begin)
+        hit = await in_thread(cache.look, call) or await run_async(cache, call, computing(call))
         if hit.stale:
-            revalidate(call)
+            revalidate_async(cache, call, computing(call))
         return hit.value
 
-    async def run(call: Call, begin: Callable[[Call], Step], *, fresh: bool = False) -> Hit[Any]:
-        step = await _claimed(begin, call)
-        while not isinstance(step, (Hit, Claim)):
-            if isinstance(step, Pending):
-                step = await _again(step)
-            elif await _wrapped(step.future) is Outcome.COMPUTE_YOURSELF:
-                return Hit(await function(*call.args, **call.kwargs))
-            else:
-                step = await _in_thread(cache.look, call, fresh) or await _claimed(begin, call)
-        if isinstance(step, Hit):
-            return step
-        started = time.perf_counter()
-        try:
-            with cache.computing(step):
-                value = await function(*call.args, **call.kwargs)
-        except BaseException as error:
-            rescued = cache.rescued(step, error) if isinstance(error, Exception) else None
-            if rescued is not None:
-                return rescued
-            await _abandoned(step, error)
-            raise
-        return Hit(await _in_thread(cache.publish, step, value, time.perf_counter() - started))
-
-    async def _again(pending: Pending) -> Step:
-        import asyncio
-
-        try:
-            await asyncio.sleep(pending.delay_seconds)
-        except BaseException as error:
-            await _abandoned(pending, error)
-            raise
-        step: Step = await _claimed(lambda _: cache.again(pending), pending.call)
-        return step
-
-    async def _abandoned(step: Claim | Pending, error: BaseException) -> None:
-        # In a thread of ours, and not waited for: giving a lease back asks the store.
-        _threads().submit(cache.abandon, step, error)
-
-    def revalidate(call: Call) -> None:
-        import asyncio
-
-        async def compute() -> None:
-            with cache.revalidating(call):
-                await run(call, cache.revalidate, fresh=True)
-
-        if cache.revalidates(call):
-            task = asyncio.get_running_loop().create_task(compute())
-            _background.add(task)  # the loop itself keeps but a weak reference
-            task.add_done_callback(_background.discard)
-
-    async def _claimed(begin: Callable[[Call], Any], call: Call) -> Any:
-        future = _threads().submit(contextvars.copy_context().run, begin, call)
-        try:
-            return await _wrapped(future)
-        except BaseException:
-            # Cancelled while the thread was about to claim: nobody would ever give it back.
-            future.add_done_callback(_give_back)
-            raise
-
-    def _give_back(future: Future[Any]) -> None:
-        if not future.cancelled() and future.exception() is None:
-            step = future.result()
-            if isinstance(step, (Claim, Pending)):
-                cache.abandon(step, _Cancelled())
+    def computing(call: Call) -> Callable[[], Any]:
+        return functools.partial(function, *call.args, **call.kwargs)
 
     def key(*args: Any, **kwargs: Any) -> str:
         return cache.call(args, kwargs).key
 
     async def contains(*args: Any, **kwargs: Any) -> bool:
-        return await _in_thread(cache.peek, cache.call(args, kwargs)) is not None
+        return await in_thread(cache.peek, cache.call(args, kwargs)) is not None
 
     async def peek(*args: Any, **kwargs: Any) -> Any:
-        return await _in_thread(cache.peek, cache.call(args, kwargs))
+        return await in_thread(cache.peek, cache.call(args, kwargs))
 
     async def get(*args: Any, default: Any = _NO_DEFAULT, **kwargs: Any) -> Any:
         try:
-            return await _in_thread(cache.read, cache.call(args, kwargs))
+            return await in_thread(cache.read, cache.call(args, kwargs))
         except MissError:
             if default is _NO_DEFAULT:
                 raise
             return default
 
     async def put(value: Any, /, *args: Any, **kwargs: Any) -> None:
-        await _in_thread(cache.put, cache.call(args, kwargs), value)
+        await in_thread(cache.put, cache.call(args, kwargs), value)
 
     async def refresh(*args: Any, **kwargs: Any) -> Any:
-        return (await run(cache.call(args, kwargs), cache.claim)).value
+        call = cache.call(args, kwargs)
+        return (await run_async(cache, call, computing(call), cache.claim)).value
 
     async def invalidate(*args: Any, **kwargs: Any) -> None:
-        await _in_thread(cache.invalidate, cache.call(args, kwargs))
+        await in_thread(cache.invalidate, cache.call(args, kwargs))
 
     async def cache_clear() -> Any:
-        return await _in_thread(cache.clear)
+        return await in_thread(cache.clear)
 
     async def map(  # noqa: A001 - the contract's name
         items: Iterable[Any], *, max_workers: int | None = None
@@ -418,24 +308,16 @@ def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
         return results
 
     async def explain(*args: Any, **kwargs: Any) -> Any:
-        return await _in_thread(explained, cache, cache.call(args, kwargs))
+        return await in_thread(explained, cache, cache.call(args, kwargs))
 
     async def entries() -> Any:
-        return await _in_thread(lambda: list(entries_of(cache)))
+        return await in_thread(lambda: list(entries_of(cache)))
 
     def cache_info() -> CacheInfo:
         return cache.counters.info()
 
     reading = (key, contains, peek, get, explain, entries, cache_info)
     return _attach(cached_function, cache, (*reading, map, put, refresh, invalidate, cache_clear))
-
-
-#: Background computations of coroutine functions.
-_background: set[Any] = set()
-
-
-class _Cancelled(BaseException):
-    """Stands for an interruption: whoever waits takes over."""
 
 
 def _attach(
@@ -445,38 +327,3 @@ def _attach(
         setattr(cached_function, operation.__name__, operation)
     setattr(cached_function, IDENTITY_ATTRIBUTE, cache.identity)
     return cached_function
-
-
-# Threads for coroutines
-
-
-class _Threads:
-    """One bounded executor a process, made when first needed."""
-
-    def __init__(self) -> None:
-        self._reset()
-        reset_after_fork(self._reset)
-
-    def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._executor: ThreadPoolExecutor | None = None
-
-    def __call__(self) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._executor is None:
-                self._executor = ThreadPoolExecutor(ASYNC_THREADS, thread_name_prefix="s3kv")
-            return self._executor
-
-
-_threads = _Threads()
-
-
-async def _in_thread(step: Callable[..., Any], *args: Any) -> Any:
-    return await _wrapped(_threads().submit(contextvars.copy_context().run, step, *args))
-
-
-async def _wrapped(future: Future[Any]) -> Any:
-    """Await a future of a thread; whoever is cancelled here cancels it for nobody else."""
-    import asyncio  # costs as much to import as all the rest of this package
-
-    return await asyncio.shield(asyncio.wrap_future(future))
