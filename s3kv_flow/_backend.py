@@ -200,7 +200,7 @@ class Backend:
             return None
         return HostLease(folder, xxhash.xxh3_128_hexdigest(name.encode()), settings.lease_seconds)
 
-    def _cluster_lease(self, name: str) -> Lease | None:
+    def _cluster_lease(self, name: str) -> ClusterLease | None:
         if not self.reachable() or self.mode == "read_only":
             return None
         can = self.capabilities()
@@ -214,6 +214,16 @@ class Backend:
             return None
         seconds = self.settings.lease_seconds
         return ClusterLease(self.objects, self.layout.lease(name), seconds, self.clock)
+
+    def lease_is_held(self, name: str) -> bool:
+        """Whether somebody computes an object just now, on this machine or another."""
+        host = self._host_lease(name)
+        if host is not None:
+            if not host.acquire():
+                return True
+            host.release()
+        cluster = None if self.local_only else self._cluster_lease(name)
+        return cluster is not None and cluster.is_held()
 
     def listed(self, prefix: str) -> Iterator[tuple[str, ObjectMeta]]:
         """Give keys with what the listing tells of them, lazily; results for ``cache/`` only."""

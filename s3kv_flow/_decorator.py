@@ -27,6 +27,8 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 _NO_DEFAULT: Final = object()
+#: Where a cached function carries its cache, for adapters.
+CACHE_ATTRIBUTE: Final = "__s3kv_cache__"
 
 
 class CachedFunction(Protocol[P, R_co]):
@@ -326,4 +328,5 @@ def _attach(
     for operation in operations:
         setattr(cached_function, operation.__name__, operation)
     setattr(cached_function, IDENTITY_ATTRIBUTE, cache.identity)
+    setattr(cached_function, CACHE_ATTRIBUTE, cache)
     return cached_function

@@ -245,6 +245,14 @@ class ClusterLease:
         self._etag = self._write(found.etag)
         return self._etag is not None
 
+    def is_held(self) -> bool:
+        """Whether somebody holds it, as far as the server's own times tell."""
+        found = self._store.head(self._name)
+        if found is None:
+            return False
+        age = (self._store.server_time() - found.modified).total_seconds()
+        return age <= self.seconds + _SECOND
+
     def _write(self, expect: Any) -> ETag | None:
         # A nonce in each: a body that was there before would have an ETag that was there before.
         body = {"nonce": os.urandom(16).hex(), "pid": os.getpid()}

@@ -231,6 +231,8 @@ class Hit(Generic[V]):
     value: V
     stale: bool = False
     """It is older than ``max_age``, and somebody should compute it again meanwhile."""
+    header: Mapping[str, Any] | None = None
+    """What its entry says of it; None where it was just computed."""
 
 
 @dataclass(frozen=True, slots=True)

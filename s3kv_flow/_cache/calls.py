@@ -87,6 +87,12 @@ class Calls:
         if self._declared is not None:
             register_codec(self._declared)
 
+    def named(self, name: str) -> None:
+        """Take a name that is encoded already, as it stands in keys."""
+        self.name = name
+        self.counters = Counters(name)
+        self._prefix = f"cache/{name}/"
+
     @property
     def backend(self) -> Backend:
         """The blocks of the store, which may be another one at each call."""
@@ -139,7 +145,7 @@ class Calls:
         given = tags(arguments) if callable(tags) else fill(tags, arguments)
         return check_tags(given, key=call.key)
 
-    def _tags_or_error(self, call: Call) -> Mapping[str, str] | Exception:
+    def tags_or_error(self, call: Call) -> Mapping[str, str] | Exception:
         """Fill the tags before the function runs, for it may change its arguments."""
         try:
             return self._tags(call)

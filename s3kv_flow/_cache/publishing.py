@@ -15,6 +15,7 @@ from s3kv_flow._cache.reading import SLOW_SECONDS
 from s3kv_flow._cache.turns import Claim, Turns
 from s3kv_flow._model import ANY, Cleared, ETag, Hit, Outcome, Precondition, size_of
 from s3kv_flow._pack import Packed
+from s3kv_flow._tags import check_tags
 from s3kv_flow.errors import (
     ConflictError,
     LockingUnavailableError,
@@ -135,8 +136,29 @@ class Publishing(Turns):
         found = self._find(call)
         return found.value if isinstance(found, Hit) else ours
 
-    def put(self, call: Call, value: Any) -> None:
+    def put(
+        self,
+        call: Call,
+        value: Any,
+        *,
+        seconds: float = 0.0,
+        tags: Mapping[str, str] | None = None,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
         """Store a value that was computed elsewhere, whatever is stored now.
+
+        Parameters
+        ----------
+        call : Call
+            Its call.
+        value : object
+            The value.
+        seconds : float
+            How long it took to compute.
+        tags : mapping, optional
+            In the place of those that the policy says.
+        about : mapping, optional
+            JSON values that stand in the entry's header.
 
         Raises
         ------
@@ -146,9 +168,14 @@ class Publishing(Turns):
             Other writers came first, again and again.
         """
         backend = self._backend()
-        tags = self._tags(call)
-        about = self._about(backend, 0.0, tags, self._parts_text(call))
-        packed = backend.pack.pack(call.key, value, about, self.policy.codec)
+        tags = self._tags(call) if tags is None else check_tags(tags, key=call.key)
+        header = self._about(backend, seconds, tags, self._parts_text(call))
+        if about:
+            header["about"] = dict(about)
+        self._look_for_declared()
+        packed = backend.pack.pack(
+            call.key, value, header, self.policy.codec, declared=self._declared
+        )
         etag: ETag | None = None
         if not backend.local_only:
             for _ in range(PUT_ATTEMPTS):

@@ -62,6 +62,28 @@ class Reading(Calls):
         found: Hit[Any] | Miss | None = self.look(call) or self._find(call)
         return found if isinstance(found, Hit) and not found.stale else None
 
+    def asked(self, call: Call) -> Hit[Any] | Miss:
+        """Look everywhere for whoever computes and stores by themselves; a miss is counted.
+
+        Raises
+        ------
+        MissError
+            A miss, in mode ``"require_hit"``.
+        """
+        backend = self._backend()
+        found: Hit[Any] | Miss
+        if backend.mode in ("off", "refresh"):
+            found = Miss(MissReason.REFRESH)
+        else:
+            found = self.look(call) or self._find(call)
+        if isinstance(found, Hit) and found.stale:
+            found = Miss(MissReason.EXPIRED)
+        if isinstance(found, Miss):
+            if backend.mode == "require_hit":
+                raise self._missed(call, found)
+            self.counters.miss(found.reason.value)
+        return found
+
     def _find(self, call: Call) -> Hit[Any] | Miss:
         """Look everywhere; a store that fails is a miss unless the caller wants to know."""
         backend = self._backend()
@@ -163,7 +185,7 @@ class Reading(Calls):
             size_bytes=opened.payload.nbytes,
             seconds_saved=opened.header.get("compute", 0.0),
         )
-        return Hit(value, self._due(backend, call, opened))
+        return Hit(value, self._due(backend, call, opened), opened.header)
 
     def _expired_miss(self, found: Found, replaces: Precondition | None) -> Miss:
         opened = _opened(found)

@@ -203,7 +203,7 @@ class Turns(Reading):
             raise
 
     def _claim(self, call: Call, turn: Turn, miss: Miss, leases: Leases) -> Claim:
-        return Claim(call, turn, miss, self._tags_or_error(call), self._parts_text(call), leases)
+        return Claim(call, turn, miss, self.tags_or_error(call), self._parts_text(call), leases)
 
     def _parts_text(self, call: Call) -> str | None:
         try:
