@@ -39,7 +39,9 @@ FILE_FROM_BYTES: Final = 32 * 1024
 #: A copy that S3 has not confirmed for so long goes, whatever the limit says.
 KEEP_SECONDS: Final = 10 * 365 * 86400
 #: How long a writer waits for other processes' writes before the copy is given up.
-LOCK_TIMEOUT_SECONDS: Final = 20
+LOCK_TIMEOUT_SECONDS: Final = 10
+#: For how long the folder is left alone once somebody has kept it locked for longer than that.
+PAUSE_SECONDS: Final = 60
 
 #: How often a folder is looked through for files that no row knows, and how old those must be:
 #: a younger one may be about to get its row.
@@ -75,6 +77,7 @@ class DiskTier:
         self._limit_bytes = DEFAULT_LIMIT_BYTES if limit_bytes is None else limit_bytes
         self._opened: Cache | None = None
         self._given_up = False
+        self._paused_until = 0.0
         self._said: set[str] = set()
         self._swept = False
         self._unlock()
@@ -84,6 +87,8 @@ class DiskTier:
         self._opening = threading.Lock()
 
     def _cache(self) -> Cache | None:
+        if self._paused_until and time.monotonic() < self._paused_until:
+            return None
         if self._opened is None and not self._given_up:
             with self._opening, not_amid_fork():
                 if self._opened is None and not self._given_up:
@@ -121,7 +126,14 @@ class DiskTier:
         """Go on without the local cache for this one call; heal what can be healed."""
         import sqlite3
 
-        if isinstance(error, sqlite3.DatabaseError) and (
+        import diskcache
+
+        if isinstance(error, diskcache.Timeout) or "locked" in str(error):
+            # Whoever comes next need not wait as long again: somebody may have been stopped.
+            self._paused_until = time.monotonic() + PAUSE_SECONDS
+            self._opened = None
+            self._say(f"is locked, and left alone for {PAUSE_SECONDS} s", error)
+        elif isinstance(error, sqlite3.DatabaseError) and (
             "malformed" in str(error)
             or "not a database" in str(error)
             or "no such table" in str(error)

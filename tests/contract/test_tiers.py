@@ -357,3 +357,34 @@ def test_the_bound_is_kept_under_writers_at_once(tmp_path: Path) -> None:
         list(threads.map(write, tiers))
     held = sum(file.stat().st_size for file in (tmp_path / "cache").rglob("*.val"))
     assert 0.4 * limit < held < 1.25 * limit
+
+
+def test_a_folder_that_stays_locked_is_left_alone_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import sqlite3
+
+    from s3kv_flow.tiers import disk as module
+
+    monkeypatch.setattr(module, "LOCK_TIMEOUT_SECONDS", 1)
+    now = [1000.0]
+    monkeypatch.setattr("s3kv_flow.tiers.disk.time.monotonic", lambda: now[0])
+    disk = DiskTier(tmp_path / "cache")
+    disk.put("a", Blob([b"1"], None, time.time()))
+    other = sqlite3.connect(tmp_path / "cache" / "cache.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")  # somebody who was stopped in the middle of a write
+    disk.put("b", Blob([b"2"], None, time.time()))
+    began = time.perf_counter()
+    for _ in range(5):
+        disk.put("c", Blob([b"3"], None, time.time()))
+        assert disk.get("c") is None
+    assert time.perf_counter() - began < 1, "nobody waits as long again"
+    assert caplog.text.count("is locked") == 1
+    other.execute("ROLLBACK")
+    other.close()
+    now[0] += module.PAUSE_SECONDS + 1
+    disk.put("d", Blob([b"4"], None, time.time()))
+    found = disk.get("d")
+    assert found is not None
+    assert bytes(next(iter(found.parts))) == b"4"
+    disk.close()
