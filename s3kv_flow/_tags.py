@@ -70,6 +70,32 @@ def _check(text: str, limit: int, what: str, key: str | None) -> None:
             )
 
 
+def valid_tags(tags: Mapping[Any, Any]) -> dict[str, str]:
+    """Make tags that S3 takes of any names and values; the first ten of them.
+
+    Characters that S3 refuses become ``_``, and what is too long is cut.
+
+    Examples
+    --------
+    >>> valid_tags({"task": "<lambda>", "runs": 7, "": "no name"})
+    {'task': '_lambda_', 'runs': '7'}
+    """
+    made: dict[str, str] = {}
+    for name, value in tags.items():
+        key = _valid(str(name).removeprefix("aws:"), MAX_KEY_UNITS)
+        if key and len(made) < MAX_TAGS:
+            made[key] = _valid(str(value), MAX_VALUE_UNITS)
+    return made
+
+
+def _valid(text: str, limit: int) -> str:
+    allowed = [
+        one if one in _PUNCTUATION or unicodedata.category(one)[0] in "LNZ" else "_" for one in text
+    ]
+    cut = "".join(allowed).encode("utf-16-le")[: 2 * limit]
+    return cut.decode("utf-16-le", "ignore")
+
+
 def fill(tags: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Fill ``"{day}"`` in tag values from the arguments of a call.
 

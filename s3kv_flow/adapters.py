@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from s3kv_flow._backend import Backend
@@ -21,12 +22,24 @@ from s3kv_flow._drive import run, run_async
 from s3kv_flow._events import CacheInfo
 from s3kv_flow._kv import S3KV
 from s3kv_flow._lease import NO_LEASES, Leases
-from s3kv_flow._model import Entry, Hit
+from s3kv_flow._model import Entry, Hit, Precondition
 from s3kv_flow._policy import Policy
 from s3kv_flow._runtime import default_store
-from s3kv_flow.errors import InvalidKeyError
+from s3kv_flow._tags import fill, valid_tags
+from s3kv_flow.errors import ConfigurationError, InvalidKeyError
 
-__all__ = ["CachedCall", "CachedCalls", "Found", "Ran", "WorkLease", "calls_at"]
+__all__ = [
+    "CachedCall",
+    "CachedCalls",
+    "Found",
+    "Ran",
+    "Swept",
+    "WorkLease",
+    "calls_at",
+    "fill",
+    "sweep",
+    "valid_tags",
+]
 
 _ENTRY_KEY = re.compile(r"cache/(?P<name>.+)/(?P<h2>[0-9a-f]{2})/(?P=h2)[0-9a-f]+\Z")
 
@@ -67,24 +80,33 @@ class Ran:
 
 
 class CachedCall:
-    """One call of one function: made by :meth:`CachedCalls.call`.
+    """One call of one function, in any store: made by :meth:`CachedCalls.call`.
 
     Attributes
     ----------
     key : str
         Its key, ``cache/<name>/<h2>/<digest>``.
+    tags : Mapping[str, str] or Exception
+        The tags that the policy gives it; or why there are none.
     """
 
-    __slots__ = ("_call", "_tags", "key")
+    __slots__ = ("args", "key", "kwargs", "tags")
 
-    def __init__(self, call: Call, tags: Mapping[str, str] | Exception) -> None:
-        self.key = call.key
-        self._call = call
-        self._tags = tags
+    def __init__(
+        self,
+        key: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        tags: Mapping[str, str] | Exception,
+    ) -> None:
+        self.key = key
+        self.args = args
+        self.kwargs = kwargs
+        self.tags = tags
 
     def forget_arguments(self) -> None:
         """Let go of the arguments: an orchestrator may hold many calls, and a call large values."""
-        self._call.args, self._call.kwargs = (), {}
+        self.args, self.kwargs = (), {}
 
 
 class CachedCalls:
@@ -119,13 +141,27 @@ class CachedCalls:
         store: S3KV | None = None,
     ) -> None:
         cache: FunctionCache | None = getattr(function, CACHE_ATTRIBUTE, None)
+        backend = _backend_of(store)
         if cache is not None:
             function = cache.identity.function
             policy = policy or cache.policy
             if store is None:
-                self._cache = FunctionCache(function, policy, lambda: cache.backend)
-                return
-        self._cache = FunctionCache(function, policy or Policy(), _backend_of(store))
+                backend = lambda: cache.backend  # noqa: E731
+        self._cache = FunctionCache(function, policy or Policy(), backend)
+        self._elsewhere: dict[int, CachedCalls] = {}
+
+    def on(self, store: S3KV) -> CachedCalls:
+        """Give the same calls in another store; their keys are the same."""
+        found = self._elsewhere.get(id(store))
+        if found is None:
+            found = CachedCalls(self._cache.identity.function, self.policy, store)
+            found._cache.named(self.name)
+            self._elsewhere[id(store)] = found
+        return found
+
+    def _call(self, call: CachedCall) -> Call:
+        name = self._cache.backend.layout.entry(call.key)
+        return Call(call.key, name, call.args, call.kwargs)
 
     @property
     def name(self) -> str:
@@ -147,8 +183,8 @@ class CachedCalls:
         TypeError
             The arguments do not fit the function.
         """
-        call = self._cache.call(args, kwargs)
-        return CachedCall(call, self._cache.tags_or_error(call))
+        key = self._cache.key_of(args, kwargs)
+        return CachedCall(key, args, kwargs, self._cache.tags_or_error(Call(key, "", args, kwargs)))
 
     def run(self, call: CachedCall, compute: Callable[[], Any]) -> Ran:
         """Give the stored result, or compute and store it: once, whoever else asks meanwhile.
@@ -163,7 +199,8 @@ class CachedCalls:
 
         if self._cache.backend.mode == "off":
             return Ran(compute(), hit=False)
-        hit = self._cache.look(call._call) or run(self._cache, call._call, computing)
+        here = self._call(call)
+        hit = self._cache.look(here) or run(self._cache, here, computing)
         return Ran(hit.value, not ran)
 
     async def run_async(self, call: CachedCall, compute: Callable[[], Awaitable[Any]]) -> Ran:
@@ -176,7 +213,7 @@ class CachedCalls:
 
         if self._cache.backend.mode == "off":
             return Ran(await compute(), hit=False)
-        hit = await run_async(self._cache, call._call, computing)
+        hit = await run_async(self._cache, self._call(call), computing)
         return Ran(hit.value, not ran)
 
     def look(self, call: CachedCall) -> Found | None:
@@ -189,7 +226,7 @@ class CachedCalls:
         MissError
             In mode ``"require_hit"``.
         """
-        found = self._cache.asked(call._call)
+        found = self._cache.asked(self._call(call))
         if not isinstance(found, Hit):
             return None
         header = found.header or {}
@@ -235,19 +272,19 @@ class CachedCalls:
             return False
         if cache.policy.cache_if is not None and not cache.policy.cache_if(value):
             return False
-        if isinstance(call._tags, Exception):
-            raise call._tags
-        all_tags = {**call._tags, **(tags or {})}
-        cache.put(call._call, value, seconds=seconds, tags=all_tags, about=about)
+        if isinstance(call.tags, Exception):
+            raise call.tags
+        all_tags = {**call.tags, **(tags or {})}
+        cache.put(self._call(call), value, seconds=seconds, tags=all_tags, about=about)
         return True
 
     def peek(self, call: CachedCall) -> Entry | None:
         """Give what is known of a valid entry, without its value."""
-        return self._cache.peek(call._call)
+        return self._cache.peek(self._call(call))
 
     def invalidate(self, call: CachedCall) -> None:
         """Forget the stored result, here and in the bucket."""
-        self._cache.invalidate(call._call)
+        self._cache.invalidate(self._call(call))
 
     def cache_info(self) -> CacheInfo:
         """Give the counters."""
@@ -286,8 +323,7 @@ def calls_at(
         _elsewhere, (policy or Policy()).replace(name="elsewhere", version=0), store
     )
     calls._cache.named(match["name"])
-    object_name = calls._cache.backend.layout.entry(key)
-    return calls, CachedCall(Call(key, object_name, (), {}), {})
+    return calls, CachedCall(key, (), {}, {})
 
 
 def _elsewhere() -> None:
@@ -300,11 +336,100 @@ def _backend_of(store: S3KV | None) -> Callable[[], Backend]:
     return lambda: store._backend
 
 
+@dataclass(frozen=True)
+class Swept:
+    """What a sweep of old objects did, or would do.
+
+    Attributes
+    ----------
+    count : int
+        How many objects went.
+    size_bytes : int
+        How large they were.
+    locked : tuple of str
+        The keys of those it kept, because retention or a legal hold protects them.
+    names : Mapping[str, int]
+        How many of each cache, or of each folder of keys.
+    """
+
+    count: int
+    size_bytes: int
+    locked: tuple[str, ...]
+    names: Mapping[str, int]
+
+
+def sweep(
+    max_days: float,
+    store: S3KV | None = None,
+    *,
+    prefix: str = "cache/",
+    tag: tuple[str, str] | None = None,
+    dry_run: bool = False,
+) -> Swept:
+    """Delete objects that were stored longer ago than ``max_days``, by the server's own times.
+
+    Parameters
+    ----------
+    max_days : float
+        Their least age.
+    store : S3KV, optional
+        The store; the default store if it is not given.
+    prefix : str
+        What their keys begin with: ``"cache/"`` is all memoized results, ``"cache/<name>/"`` those
+        of one function; anything else are keys.
+    tag : pair of str, optional
+        A tag and its value, which they have.
+    dry_run : bool
+        Delete nothing, and tell what would go (locked ones are then not told apart).
+
+    Raises
+    ------
+    StoreUnavailableError, AccessDeniedError
+        The store could not be asked.
+
+    Examples
+    --------
+    >>> from s3kv_flow.testing import ManualClock, memory_store
+    >>> clock = ManualClock()
+    >>> store = memory_store(clock=clock)
+    >>> f = store.cached(lambda x: x, name="f")
+    >>> f(1), clock.advance(days=8), f(2)
+    (1, None, 2)
+    >>> swept = sweep(7, store)
+    >>> swept.count, swept.names
+    (1, {'f': 1})
+    """
+    if max_days < 0:
+        raise ConfigurationError(f"max_days={max_days!r} is negative", way_out="Give 0 or more.")
+    backend = _backend_of(store)()
+    if backend.local_only:
+        return Swept(0, 0, (), {})
+    tagged = None if tag is None else set((store or default_store()).find_keys_by_tag_value(*tag))
+    before = backend.objects.server_time() - timedelta(days=max_days)
+    names: Counter[str] = Counter()
+    size = 0
+
+    def old() -> Iterator[tuple[str, Precondition]]:
+        nonlocal size
+        for key, found in backend.listed(prefix):
+            if found.modified <= before and (tagged is None or key in tagged):
+                match = _ENTRY_KEY.match(key)
+                names[match["name"] if match else key.rpartition("/")[0]] += 1
+                size += found.size_bytes
+                # Whatever has been stored there anew meanwhile stays.
+                yield found.name, found.etag
+
+    if dry_run:
+        return Swept(sum(1 for _ in old()), size, (), dict(names))
+    deleted = backend.delete_many(old())
+    return Swept(deleted.count, size, deleted.locked, dict(names))
+
+
 class WorkLease:
     """The right to work on a key, among the processes of this machine and all workers on the bucket.
 
-    It is the lease of the cached call of that key. A holder that dies loses it after the store's
-    ``lease_seconds``.
+    A holder that dies loses it after the store's ``lease_seconds``. It is none of those that cached
+    calls take, so that a cached function may be called by whoever holds it.
 
     Parameters
     ----------
@@ -335,8 +460,7 @@ class WorkLease:
         self._lock = threading.Lock()
 
     def _name(self) -> str:
-        layout = self._backend().layout
-        return layout.entry(self.key) if _ENTRY_KEY.match(self.key) else f"lock/{self.key}"
+        return f"lock/{self.key}"
 
     def acquire(self) -> bool:
         """Try to get it, without waiting; True where it is held already.

@@ -110,9 +110,12 @@ class Calls:
         TypeError
             The arguments do not fit the function.
         """
-        digest = self._keys.of(args, kwargs)
-        key = entry_key(self.name, digest)
+        key = self.key_of(args, kwargs)
         return Call(key, self._backend().layout.entry(key), args, kwargs)
+
+    def key_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """Give the call's logical key, which is the same in every store."""
+        return entry_key(self.name, self._keys.of(args, kwargs))
 
     def call_or_none(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
         """Give the call's key; None where it has none, and the function shall just run."""

@@ -124,7 +124,13 @@ def _annotation(annotation: Any) -> Any:
 
 def _is_not_written(function: types.FunctionType, name: str, generated: bool) -> bool:
     """Whether a method was made by a decorator or inherited from an installed package."""
-    filename = getattr(inspect.unwrap(function), "__code__", function.__code__).co_filename
+    inner = inspect.unwrap(function)
+    filename = getattr(inner, "__code__", function.__code__).co_filename
+    if filename == source.BY_VALUE:  # generated code looks the same there, but has no text
+        file = inner.__globals__.get("__file__")
+        if file is not None and not source.is_user_file(file):
+            return True
+        return generated and name.startswith("_") and source.node_of(inner) is None
     if generated and name.startswith("_") and filename.startswith("<"):
         return True
     return not source.is_user_file(filename)

@@ -25,6 +25,8 @@ _FUTURE_FLAGS: Final = functools.reduce(
     int.__or__,
     (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names),
 )
+#: Where cloudpickle 3.1.3 says that code comes from which travelled by value.
+BY_VALUE: Final = "<dynamic-code>"
 _PACKAGE: Final = str(Path(__file__).resolve().parents[1]) + os.sep
 _PACKAGE_FOLDERS: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
@@ -67,7 +69,8 @@ def is_user_module(name: str | None) -> bool:
 
 def is_user_function(function: types.FunctionType) -> bool:
     """Whether a function is the user's own; one compiled from text goes by its module."""
-    return is_user_module(function.__module__) or is_user_file(function.__code__.co_filename)
+    filename = function.__code__.co_filename
+    return is_user_module(function.__module__) or (filename != BY_VALUE and is_user_file(filename))
 
 
 def module_name(name: str | None, namespace: Mapping[str, Any] | None = None) -> str:
@@ -172,13 +175,30 @@ def node_of(function: types.FunctionType) -> ast.AST | None:
 
 
 def _find(code: types.CodeType, module_globals: Mapping[str, Any]) -> ast.AST | None:
-    filename = code.co_filename
-    for text in tuple(_texts.get(filename, ())):
+    filenames = _files_of(code, module_globals)
+    known = [text for filename in filenames for text in _texts.get(filename, ())]
+    if code.co_filename == BY_VALUE:  # a notebook's cells go by no name that is left
+        known += [text for texts in _texts.values() for text in texts if text not in known]
+    for text in known:
         node = _node_in(text, code)
         if node is not None:
             return node
-    fresh = _read(filename, module_globals)
-    return None if fresh is None else _node_in(fresh, code)
+    for filename in filenames:
+        fresh = _read(filename, module_globals)
+        node = None if fresh is None else _node_in(fresh, code)
+        if node is not None:
+            return node
+    return None
+
+
+def _files_of(code: types.CodeType, module_globals: Mapping[str, Any]) -> list[str]:
+    """Give the files that may have a code's text; code that travelled by value has lost the name of its own."""
+    if code.co_filename != BY_VALUE:
+        return [code.co_filename]
+    found = [module_globals.get("__file__")]
+    module = sys.modules.get(module_globals.get("__name__") or "")
+    found.append(getattr(module, "__file__", None))
+    return [file for file in found if isinstance(file, str) and file.endswith(".py")]
 
 
 def _node_in(text: Text, code: types.CodeType) -> ast.AST | None:

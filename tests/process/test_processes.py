@@ -472,6 +472,10 @@ class Plain:
 class Data:
     a: int
     b: list = dataclasses.field(default_factory=list)
+    def __post_init__(self):
+        self.b = list(self.b)
+    def _own(self):
+        return helper(self.a)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Frozen:

@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -28,7 +29,7 @@ class Known:
     call: CachedCall
     task: str
     started: float = field(default_factory=time.perf_counter)
-    record: bytes | None = None
+    read: tuple[dict[str, Any], Any] | None = None
     """What `exists` has read; the `read` that follows must not fail, nor ask twice."""
 
 
@@ -43,18 +44,16 @@ def remember(known: Known, context: Any) -> None:
         _known[known.call.key] = known
         while len(_known) > LIMIT:
             _known.popitem(last=False)
-    try:
+    with suppress(TypeError):  # policies are also asked without a context
         # A nested task's result is written when its parent ends: what is small stays until then.
         weakref.finalize(context, _forget, weakref.ref(known))
-    except TypeError:  # no context, in tests of policies
-        pass
 
 
 def _forget(reference: weakref.ref[Known]) -> None:
     known = reference()
     if known is not None:
         known.call.forget_arguments()
-        known.record = None
+        known.read = None
 
 
 def known_of(key: str) -> Known | None:

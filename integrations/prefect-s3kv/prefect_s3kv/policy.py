@@ -10,11 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import InitVar, dataclass, field
 from typing import Any, Final
 
-import s3kv_flow as s3kv
 from prefect.cache_policies import CachePolicy, CompoundCachePolicy
+
+import s3kv_flow as s3kv
+from prefect_s3kv.calls import Known, remember
+from prefect_s3kv.tags import made_valid
 from s3kv_flow.adapters import CachedCalls
 
-from prefect_s3kv.calls import Known, remember
+# A task or flow that a task's code names counts by its function, and not by all that Prefect keeps.
+for _kind in ("prefect.tasks.Task", "prefect_s3kv.tasks.CachedTask", "prefect.flows.Flow"):
+    s3kv.register_key(_kind, lambda task: task.fn)
 
 #: The caching of functions by their options; those used last, for tasks may be made without end.
 LIMIT: Final = 1024
@@ -124,7 +129,7 @@ class S3KVPolicy(CachePolicy):
     def _options(self, function: Callable[..., Any], more: list[str]) -> s3kv.Policy:
         if function is inputs_of_a_task:
             return self.policy.replace(name="prefect.inputs", version=0, ignore=(), tags=None)
-        policy = self.policy.replace(ignore=tuple(self.exclude))
+        policy = self.policy.replace(ignore=tuple(self.exclude), tags=made_valid(self.policy.tags))
         if not more:
             return policy
         depends_on = policy.depends_on

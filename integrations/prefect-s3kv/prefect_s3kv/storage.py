@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from datetime import datetime, timedelta, timezone
@@ -9,17 +10,17 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 import prefect
-import s3kv_flow as s3kv
 from prefect.filesystems import WritableFileSystem
 from prefect.results import ResultRecord
 from pydantic import Field, HttpUrl, SecretStr, ValidationError
-from s3kv_flow.adapters import CachedCall, CachedCalls, calls_at
 
+import s3kv_flow as s3kv
 from prefect_s3kv.calls import Known, known_of
 from prefect_s3kv.events import emit
 from prefect_s3kv.serializer import hand_over
 from prefect_s3kv.stores import store_of
 from prefect_s3kv.tags import run_tags
+from s3kv_flow.adapters import CachedCall, CachedCalls, calls_at
 
 logger = logging.getLogger("prefect_s3kv")
 
@@ -48,10 +49,11 @@ class S3KVStorage(WritableFileSystem):
 
     _block_type_name = "S3KV Storage"
     _block_type_slug = "s3kv-storage"
+    # Prefect's own picture of S3, as its blocks for AWS show it.
     _logo_url = HttpUrl(
-        "https://raw.githubusercontent.com/s3kv-flow/s3kv-flow/main/docs/images/logo.png"
+        "https://cdn.sanity.io/images/3ugk85nk/production/d74b16fe84ce626345adf235a47008fea2869a60-225x225.png"
     )
-    _documentation_url = HttpUrl("https://github.com/s3kv-flow/s3kv-flow")
+    _documentation_url = HttpUrl("https://pypi.org/project/prefect-s3kv/")
 
     endpoint_url: Optional[str] = Field(
         default=None, description="The URL of the S3 server; AWS if it is not given."
@@ -116,10 +118,10 @@ class S3KVStorage(WritableFileSystem):
         """
         key = str(path)
         known = known_of(key)
-        if known is not None and known.record is not None:
+        if known is not None and known.read is not None:
             # `exists` has just read it, and a `read` that failed now would fail the task.
-            record, known.record = known.record, None
-            return self._again(record)
+            read, known.read = known.read, None
+            return _record(*read)
         try:
             found = self._entry(key, known) if key.startswith("cache/") else None
             if found is not None or known is not None:
@@ -135,8 +137,9 @@ class S3KVStorage(WritableFileSystem):
     def _entry(self, key: str, known: Known | None) -> bytes | None:
         calls, call = (known.calls, known.call) if known is not None else self._calls_at(key)
         began = time.perf_counter()
+        calls = calls.on(self.store())
         before = dict(calls.cache_info().errors)
-        found = self._on_store(calls).look(call)
+        found = calls.look(call)
         for code, count in calls.cache_info().errors.items():
             if count > before.get(code, 0):
                 emit("error", calls.name, key=key, error=code)
@@ -154,13 +157,9 @@ class S3KVStorage(WritableFileSystem):
             "prefect_version": prefect.__version__,
             "storage_block_id": str(self._block_document_id) if self._block_document_id else None,
         }
-        record = _record(metadata, found.value)
         if known is not None:
-            known.record = record
-        return record
-
-    def _on_store(self, calls: CachedCalls) -> CachedCalls:
-        return calls.on(self.store())
+            known.read = metadata, found.value
+        return _record(metadata, found.value)
 
     def _calls_at(self, key: str) -> tuple[CachedCalls, CachedCall]:
         return calls_at(key, store=self.store())
@@ -198,12 +197,12 @@ class S3KVStorage(WritableFileSystem):
             ) from error
         expiration = record.metadata.expiration
         about = {"expiration": expiration.isoformat()} if expiration is not None else {}
-        known.record = None
-        self._on_store(known.calls).store(
+        known.read = None
+        known.calls.on(self.store()).store(
             known.call,
             record.result,
             seconds=time.perf_counter() - known.started,
-            tags=run_tags(self.tags, task=known.task, room=known.call.tags),
+            tags=run_tags(known.call.tags, self.tags, task=known.task),
             about={"prefect": about},
         )
 
@@ -226,3 +225,11 @@ class S3KVStorage(WritableFileSystem):
         from asyncio import to_thread
 
         await to_thread(self.write_path, path, content)
+
+
+_said: set[str] = set()
+
+
+def _record(metadata: dict[str, Any], value: Any) -> bytes:
+    """Give a record that is read in this process, at once."""
+    return json.dumps({"metadata": metadata, "result": hand_over(value)}).encode()

@@ -1,0 +1,119 @@
+"""`clear_old_cache` as a task, a flow and a deployment: nothing is kept for ever unasked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from prefect_s3kv.events import emit
+from prefect_s3kv.storage import OTHERS, S3KVStorage
+from s3kv_flow.adapters import sweep
+
+
+@task(name="clear-old-cache", cache_policy=NO_CACHE, persist_result=False)
+def clear_old_cache(
+    max_days: float = 30,
+    *,
+    in_s3: bool = True,
+    function: str | None = None,
+    tag: str | None = None,
+    tag_value: str | None = None,
+    dry_run: bool = False,
+    storage: S3KVStorage | str | None = None,
+) -> dict[str, Any]:
+    """Clear results that were stored longer ago than ``max_days``.
+
+    Parameters
+    ----------
+    max_days : float
+        Their least age.
+    in_s3 : bool
+        Delete them in the bucket, too, and not only from the cache of this machine.
+    function : str, optional
+        Only those of one function, by its cache's name, such as ``"pipeline.features"``.
+    tag, tag_value : str, optional
+        Only those with this tag.
+    dry_run : bool
+        Delete nothing, and tell what would go.
+    storage : S3KVStorage or str, optional
+        The block, or its name.
+
+    Returns
+    -------
+    dict
+        ``entries``, ``size_bytes``, ``locked`` (keys that are kept), ``by_function``, and
+        ``local_entries``, ``local_bytes``.
+    """
+    logger = get_run_logger()
+    block: Any = (
+        S3KVStorage.load(storage.partition("/")[2] or storage)
+        if isinstance(storage, str)
+        else storage
+    )
+    store = (block or S3KVStorage()).store()
+    report: dict[str, Any] = {"dry_run": dry_run, "max_days": max_days}
+    report |= {"entries": 0, "size_bytes": 0, "locked": [], "by_function": {}}
+    if in_s3:
+        prefixes = [f"cache/{function}/"] if function else ["cache/", OTHERS]
+        chosen = None if tag is None else (tag, tag_value or "")
+        for prefix in prefixes:
+            swept = sweep(max_days, store, prefix=prefix, tag=chosen, dry_run=dry_run)
+            report["entries"] += swept.count
+            report["size_bytes"] += swept.size_bytes
+            report["locked"] += swept.locked
+            report["by_function"] |= swept.names
+    local = None if dry_run else store.clear_old_cache(max_days)
+    report["local_entries"] = 0 if local is None else local.entries
+    report["local_bytes"] = 0 if local is None else local.size_bytes
+    emit("cleared", function or "all", **{k: v for k, v in report.items() if k != "locked"})
+    logger.info(
+        "%s %d results (%.1f MB) older than %s days%s",
+        "would clear" if dry_run else "cleared",
+        report["entries"],
+        report["size_bytes"] / 1e6,
+        max_days,
+        f"; {len(report['locked'])} locked ones were kept" if report["locked"] else "",
+    )
+    return report
+
+
+@flow(name="clear-old-cache")
+def clear_old_cache_flow(  # noqa: PLR0917 - of a flow, all are parameters of its form
+    max_days: float = 30,
+    in_s3: bool = True,
+    function: str | None = None,
+    tag: str | None = None,
+    tag_value: str | None = None,
+    dry_run: bool = False,
+    storage: str | None = None,
+) -> dict[str, Any]:
+    """Clear old results, and show what went in an artifact; for a deployment with a schedule.
+
+    ``clear_old_cache_flow.serve(name="nightly", cron="17 3 * * *", parameters={"max_days": 30})``
+    """
+    report: dict[str, Any] = clear_old_cache(
+        max_days,
+        in_s3=in_s3,
+        function=function,
+        tag=tag,
+        tag_value=tag_value,
+        dry_run=dry_run,
+        storage=storage,
+    )
+    rows = [
+        {"function": name, "results": count, "": "would go" if dry_run else "cleared"}
+        for name, count in sorted(report["by_function"].items())
+    ]
+    rows += [{"function": key, "results": 1, "": "locked, kept"} for key in report["locked"]]
+    create_table_artifact(
+        rows or [{"function": "", "results": 0, "": "nothing was old enough"}],
+        key="s3kv-cache-cleaning",
+        description=(
+            f"Results older than {max_days} days: {report['entries']} "
+            f"({report['size_bytes'] / 1e6:.1f} MB) in S3, {report['local_entries']} on this machine"
+        ),
+    )
+    return report
