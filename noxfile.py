@@ -6,7 +6,7 @@ import nox
 
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["lint", "test"]
+nox.options.sessions = ["lint", "test", "prefect"]
 
 # The certificates of this machine, as pip does: a company's own are there.
 for _name in ("UV_SYSTEM_CERTS", "UV_NATIVE_TLS"):
@@ -36,6 +36,33 @@ def test(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+def test_integration(session: nox.Session, folder: str) -> None:
+    """Check and test a distribution of `integrations/` in an environment of its own."""
+    project = nox.project.load_toml(os.path.join(folder, "pyproject.toml"))
+    wanted = nox.project.dependency_groups(project, "test")
+    session.install(
+        *("--quiet", "-c", os.path.join(folder, "constraints.txt")),
+        "-e",
+        ".",
+        "-e",
+        folder,
+        *wanted,
+    )
+    session.chdir(folder)
+    session.run("mypy")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def prefect(session: nox.Session) -> None:
+    test_integration(session, "integrations/prefect-s3kv")
+
+
+@nox.session
+def airflow(session: nox.Session) -> None:
+    test_integration(session, "integrations/airflow-provider-s3kv")
+
+
 @nox.session(python=["3.10", "3.11", "3.12", "3.13"])
 def versions(session: nox.Session) -> None:
     install(session, "test")
@@ -57,18 +84,21 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def constraints(session: nox.Session) -> None:
     session.install("uv")
+    core = [
+        "pyproject.toml",
+        *["--group", "test", "--group", "lint", "--group", "bench", "--extra", "demo"],
+    ]
+    compile_constraints(session, ".", core)
+    for folder in ("integrations/prefect-s3kv", "integrations/airflow-provider-s3kv"):
+        of_it = [os.path.join(folder, "constraints.in")]
+        # The core comes from this checkout, so what it needs is named beside.
+        given = ["pyproject.toml", *of_it, "--group", f"{folder}/pyproject.toml:test"]
+        compile_constraints(session, folder, given)
+
+
+def compile_constraints(session: nox.Session, folder: str, given: list[str]) -> None:
     session.run(
         *("uv", "pip", "compile", "--universal", "--python-version", "3.10", "--upgrade"),
-        *(
-            "pyproject.toml",
-            "--group",
-            "test",
-            "--group",
-            "lint",
-            "--group",
-            "bench",
-            "--extra",
-            "demo",
-        ),
-        *("--no-header", "--no-annotate", "-o", "constraints.txt"),
+        *given,
+        *("--no-header", "--no-annotate", "-o", os.path.join(folder, "constraints.txt")),
     )

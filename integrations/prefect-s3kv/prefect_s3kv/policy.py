@@ -15,7 +15,7 @@ from prefect.cache_policies import CachePolicy, CompoundCachePolicy
 import s3kv_flow as s3kv
 from prefect_s3kv.calls import Known, remember
 from prefect_s3kv.tags import made_valid
-from s3kv_flow.adapters import CachedCalls
+from s3kv_flow.adapters import CachedCall, CachedCalls
 
 # A task or flow that a task's code names counts by its function, and not by all that Prefect keeps.
 for _kind in ("prefect.tasks.Task", "prefect_s3kv.tasks.CachedTask", "prefect.flows.Flow"):
@@ -181,8 +181,10 @@ class S3KVCompound(CompoundCachePolicy):
         )
 
 
-def _call(calls: CachedCalls, function: Callable[..., Any], inputs: Mapping[str, Any]) -> Any:
+def _call(
+    calls: CachedCalls, function: Callable[..., Any], inputs: Mapping[str, Any]
+) -> CachedCall:
     """Give the call that Prefect makes with these inputs, by the names of parameters."""
     signature = inspect.signature(function)
-    bound = inspect.BoundArguments(signature, dict(inputs))  # type: ignore[arg-type]
+    bound = inspect.BoundArguments(signature, dict(inputs))
     return calls.call(*bound.args, **bound.kwargs)

@@ -11,7 +11,7 @@ from typing import Any, Optional, Union
 
 import prefect
 from prefect.filesystems import WritableFileSystem
-from prefect.results import ResultRecord
+from prefect.results import ResultRecord  # type: ignore[attr-defined]
 from pydantic import Field, HttpUrl, SecretStr, ValidationError
 
 import s3kv_flow as s3kv
@@ -108,7 +108,10 @@ class S3KVStorage(WritableFileSystem):
     def _resolve_path(self, path: AnyPath) -> None:
         return None
 
-    def read_path(self, path: AnyPath, _sync: bool | None = None) -> bytes | None:
+    # Prefect calls the sync form with ``_sync``, and the async one by the name with an ``a``.
+    def read_path(  # type: ignore[override]
+        self, path: AnyPath, _sync: bool | None = None
+    ) -> bytes | None:
         """Give the record of a result; None where there is none, or it is too old.
 
         Raises
@@ -169,7 +172,9 @@ class S3KVStorage(WritableFileSystem):
             return False
         return datetime.now(timezone.utc) - created >= timedelta(days=self.max_age_days)
 
-    def write_path(self, path: AnyPath, content: bytes, _sync: bool | None = None) -> None:
+    def write_path(  # type: ignore[override]
+        self, path: AnyPath, content: bytes, _sync: bool | None = None
+    ) -> None:
         """Store the record of a result.
 
         Raises
@@ -190,7 +195,7 @@ class S3KVStorage(WritableFileSystem):
 
     def _store_entry(self, known: Known, content: bytes) -> None:
         try:
-            record = ResultRecord.deserialize(content)
+            record: Any = ResultRecord.deserialize(content)
         except ValidationError as error:
             raise TypeError(
                 "the record was split by key_storage=, which S3KVStorage needs not: leave it out"

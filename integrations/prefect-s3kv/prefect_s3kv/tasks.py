@@ -31,7 +31,7 @@ class CachedTask(Task[Any, Any]):
         if result_storage is not None:
             self.result_storage = result_storage
 
-    def with_options(self, **options: Any) -> CachedTask:  # type: ignore[override]
+    def with_options(self, **options: Any) -> CachedTask:
         """Give the task with some options changed."""
         storage = options.pop("result_storage", None) or self.result_storage
         bare = copy.copy(self)
