@@ -10,7 +10,7 @@ demo: $(NOX)
 
 test: $(NOX)
 	@echo "== preparing the test environments (a minute or two the first time)"
-	@$(NOX) -s lint test $(if $(ARGS),,prefect) -- $(ARGS)
+	@$(NOX) -s lint test $(if $(ARGS),,prefect airflow) -- $(ARGS)
 
 soak: $(NOX)
 	@$(NOX) -s test -- tests/process/test_soak.py -s --soak-seconds 600 $(ARGS)

@@ -6,7 +6,7 @@ import nox
 
 nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["lint", "test", "prefect"]
+nox.options.sessions = ["lint", "test", "prefect", "airflow"]
 
 # The certificates of this machine, as pip does: a company's own are there.
 for _name in ("UV_SYSTEM_CERTS", "UV_NATIVE_TLS"):

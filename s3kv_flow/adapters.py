@@ -22,7 +22,7 @@ from s3kv_flow._drive import run, run_async
 from s3kv_flow._events import CacheInfo
 from s3kv_flow._kv import S3KV
 from s3kv_flow._lease import NO_LEASES, Leases
-from s3kv_flow._model import Entry, Hit, Precondition
+from s3kv_flow._model import Cleared, Entry, Hit, Precondition
 from s3kv_flow._policy import Policy
 from s3kv_flow._runtime import default_store
 from s3kv_flow._tags import fill, valid_tags
@@ -38,6 +38,7 @@ __all__ = [
     "calls_at",
     "fill",
     "sweep",
+    "sweep_local",
     "valid_tags",
 ]
 
@@ -423,6 +424,25 @@ def sweep(
         return Swept(sum(1 for _ in old()), size, (), dict(names))
     deleted = backend.delete_many(old())
     return Swept(deleted.count, size, deleted.locked, dict(names))
+
+
+def sweep_local(
+    max_days: float, store: S3KV | None = None, *, function: str | None = None
+) -> Cleared:
+    """Clear this machine's copies of results that it stored longer ago than ``max_days``.
+
+    Parameters
+    ----------
+    max_days : float
+        Their least age.
+    store : S3KV, optional
+        The store; the default store if it is not given.
+    function : str, optional
+        Only those of one function, by its cache's name.
+    """
+    backend = _backend_of(store)()
+    before = backend.clock.now() - max_days * 86400
+    return backend.chain.clear(backend.layout.entries(function), stored_before=before)
 
 
 class WorkLease:

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from prefect_s3kv.events import emit
 from prefect_s3kv.storage import OTHERS, S3KVStorage
-from s3kv_flow.adapters import sweep
+from s3kv_flow.adapters import sweep, sweep_local
 
 
 @task(name="clear-old-cache", cache_policy=NO_CACHE, persist_result=False)
@@ -44,8 +44,8 @@ def clear_old_cache(
     Returns
     -------
     dict
-        ``entries``, ``size_bytes``, ``locked`` (keys that are kept), ``by_function``, and
-        ``local_entries``, ``local_bytes``.
+        ``entries``, ``size_bytes``, ``locked`` (keys that are kept), ``by_function``; and, where it
+        was looked at, ``local_entries`` and ``local_bytes`` of this machine's cache.
     """
     logger = get_run_logger()
     block: Any = (
@@ -56,6 +56,10 @@ def clear_old_cache(
     store = (block or S3KVStorage()).store()
     report: dict[str, Any] = {"dry_run": dry_run, "max_days": max_days}
     report |= {"entries": 0, "size_bytes": 0, "locked": [], "by_function": {}}
+    if not dry_run and tag is None:
+        # First, for what goes in S3 goes here, too.
+        local = sweep_local(max_days, store, function=function)
+        report |= {"local_entries": local.entries, "local_bytes": local.size_bytes}
     if in_s3:
         prefixes = [f"cache/{function}/"] if function else ["cache/", OTHERS]
         chosen = None if tag is None else (tag, tag_value or "")
@@ -65,15 +69,12 @@ def clear_old_cache(
             report["size_bytes"] += swept.size_bytes
             report["locked"] += swept.locked
             report["by_function"] |= swept.names
-    local = None if dry_run else store.clear_old_cache(max_days)
-    report["local_entries"] = 0 if local is None else local.entries
-    report["local_bytes"] = 0 if local is None else local.size_bytes
     emit("cleared", function or "all", **{k: v for k, v in report.items() if k != "locked"})
     logger.info(
-        "%s %d results (%.1f MB) older than %s days%s",
+        "%s %d results (%s) older than %g days%s",
         "would clear" if dry_run else "cleared",
         report["entries"],
-        report["size_bytes"] / 1e6,
+        _size(report["size_bytes"]),
         max_days,
         f"; {len(report['locked'])} locked ones were kept" if report["locked"] else "",
     )
@@ -103,17 +104,39 @@ def clear_old_cache_flow(  # noqa: PLR0917 - of a flow, all are parameters of it
         dry_run=dry_run,
         storage=storage,
     )
-    rows = [
-        {"function": name, "results": count, "": "would go" if dry_run else "cleared"}
-        for name, count in sorted(report["by_function"].items())
-    ]
-    rows += [{"function": key, "results": 1, "": "locked, kept"} for key in report["locked"]]
     create_table_artifact(
-        rows or [{"function": "", "results": 0, "": "nothing was old enough"}],
-        key="s3kv-cache-cleaning",
-        description=(
-            f"Results older than {max_days} days: {report['entries']} "
-            f"({report['size_bytes'] / 1e6:.1f} MB) in S3, {report['local_entries']} on this machine"
-        ),
+        _rows(report), key="s3kv-cache-cleaning", description=_description(report)
     )
     return report
+
+
+def _rows(report: dict[str, Any]) -> list[dict[str, Any]]:
+    outcome = "would go" if report["dry_run"] else "cleared"
+    rows = [
+        {"function": name, "results": count, "outcome": outcome}
+        for name, count in sorted(report["by_function"].items())
+    ]
+    rows += [{"function": key, "results": 1, "outcome": "locked, kept"} for key in report["locked"]]
+    if report.get("local_entries"):
+        local = {"function": "(copies on this machine)", "results": report["local_entries"]}
+        rows.append({**local, "outcome": outcome})
+    return rows or [{"function": "", "results": 0, "outcome": "nothing was old enough"}]
+
+
+def _description(report: dict[str, Any]) -> str:
+    text = f"Results older than {report['max_days']:g} days: {report['entries']} in S3 "
+    text += f"({_size(report['size_bytes'])}, as stored)"
+    if "local_entries" in report:
+        text += (
+            f", {report['local_entries']} copies on this machine ({_size(report['local_bytes'])})"
+        )
+    return text
+
+
+def _size(size_bytes: int) -> str:
+    size = float(size_bytes)
+    for unit in ("bytes", "KB", "MB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
