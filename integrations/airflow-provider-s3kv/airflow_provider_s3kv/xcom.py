@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from airflow.sdk import conf
 from airflow.sdk.bases.xcom import BaseXCom
@@ -20,16 +20,26 @@ from airflow_provider_s3kv.hooks import store_for_task
 
 #: Before the key of an object, in the database and in the UI.
 SCHEME: Final = "s3kv-xcom://"
+#: What the keys of all of them begin with.
+PREFIX: Final = "xcom/"
+MAX_PATH_BYTES: Final = 900
 DEFAULT_THRESHOLD_BYTES: Final = 32 * 1024
 
 
 def threshold_bytes() -> int:
     """Give the size from which a value goes to S3."""
+    from airflow.sdk import conf
+
     found = conf.getint("s3kv", "xcom_threshold_bytes", fallback=DEFAULT_THRESHOLD_BYTES)
     return int(found)
 
 
 def _store() -> s3kv.S3KV:
+    # Airflow imports this module while it imports itself.
+    from airflow.sdk import conf
+
+    from airflow_provider_s3kv.hooks import store_for_task
+
     return store_for_task(conf.get("s3kv", "xcom_conn_id", fallback=None) or None)
 
 
@@ -65,9 +75,8 @@ class S3KVXComBackend(BaseXCom):  # type: ignore[misc]
     @classmethod
     def store_value(cls, coordinate: Any, key: str, value: Any) -> Any:
         """Do the same for a later Airflow, which tells where an XCom belongs as one object."""
-        names = ("dag_id", "run_id", "task_id", "map_index")
-        path = [_segment(getattr(coordinate, name, None)) for name in names]
-        return _kept(value, "/".join([*path, _segment(key)]))
+        path = coordinate.build_path("", key, suffix="", max_length=MAX_PATH_BYTES)
+        return _kept(value, "/".join(_segment(unquote(one)) for one in path.split("/") if one))
 
     @staticmethod
     def deserialize_value(result: Any) -> Any:
@@ -82,6 +91,8 @@ class S3KVXComBackend(BaseXCom):  # type: ignore[misc]
         if not (isinstance(data, str) and data.startswith(SCHEME)):
             return data
         path = data.removeprefix(SCHEME)
+        if not path.startswith(PREFIX):
+            raise AirflowException(f"the reference {data!r} is none of an XCom")
         try:
             return _store()[path]
         except s3kv.KeyNotFoundError:
@@ -93,7 +104,7 @@ class S3KVXComBackend(BaseXCom):  # type: ignore[misc]
     def purge(cls, xcom: Any, *args: Any) -> None:
         """Delete the object of an XCom that Airflow deletes."""
         value = xcom.value
-        if isinstance(value, str) and value.startswith(SCHEME):
+        if isinstance(value, str) and value.startswith(SCHEME + PREFIX):
             _store().delete(value.removeprefix(SCHEME))
 
 
@@ -103,12 +114,14 @@ def _kept(value: Any, path: str) -> Any:
         size = len(json.dumps(plain, default=str))
     except Exception as error:
         plain, size, refused = None, -1, error
-    if 0 <= size < threshold_bytes():
+    # A text that looks like a reference is no reference.
+    looks_like_one = isinstance(value, str) and value.startswith(SCHEME)
+    if 0 <= size < threshold_bytes() and not looks_like_one:
         return plain
     try:
-        _store().add("xcom/" + path, value)
+        _store().add(PREFIX + path, value)
     except Exception as error:
-        if size >= 0:
+        if size >= 0 and not looks_like_one:
             # Large, but the database may take it: better there than lost.
             import logging
 
@@ -120,7 +133,7 @@ def _kept(value: Any, path: str) -> Any:
             f"the XCom {path} goes neither into the database ({refused}) nor into the store "
             f"({error})"
         ) from error
-    return BaseXCom.serialize_value(f"{SCHEME}xcom/{path}")
+    return BaseXCom.serialize_value(f"{SCHEME}{PREFIX}{path}")
 
 
 def _segment(part: Any) -> str:

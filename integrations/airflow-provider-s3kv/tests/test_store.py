@@ -153,10 +153,22 @@ def test_names_that_a_path_cannot_have_are_escaped(conn: None) -> None:
 
 def test_a_later_airflow_tells_where_as_one_object(conn: None) -> None:
     class Coordinate:
-        dag_id, run_id, task_id, map_index = "d2", "r", "t", -1
+        def build_path(self, base: str, key: str, *, suffix: str, max_length: int) -> str:
+            return f"{base}/d2/r/t/ti-7/{key}{suffix}"
 
     reference = S3KVXComBackend.store_value(Coordinate(), "k", "x" * 100_000)
-    assert reference == "s3kv-xcom://xcom/d2/r/t/-1/k"
+    assert reference == "s3kv-xcom://xcom/d2/r/t/ti-7/k"
+    assert S3KVXComBackend.store_value(Coordinate(), "k", "small") == "small"
+
+
+def test_a_value_that_looks_like_a_reference_is_a_value(conn: None) -> None:
+    S3KVHook().get_conn().add("secret", "of somebody")
+    for text in ("s3kv-xcom://secret", "s3kv-xcom://xcom/other"):
+        stored = S3KVXComBackend.serialize_value(text, key="k", map_index=-1, **WHERE)
+        assert stored != text
+        assert S3KVXComBackend.deserialize_value(Stored(stored)) == text
+    with pytest.raises(Exception, match="none of an XCom"):
+        S3KVXComBackend.deserialize_value(Stored("s3kv-xcom://secret"))
 
 
 def test_what_neither_takes_is_an_error_that_says_so() -> None:
