@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 import threading
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from s3kv_flow._backend import Backend
 from s3kv_flow._cache import Call, FunctionCache
@@ -22,7 +23,7 @@ from s3kv_flow._drive import run, run_async
 from s3kv_flow._events import CacheInfo
 from s3kv_flow._kv import S3KV
 from s3kv_flow._lease import NO_LEASES, Leases
-from s3kv_flow._model import Cleared, Entry, Hit, Precondition
+from s3kv_flow._model import Cleared, Entry, Hit, ObjectMeta
 from s3kv_flow._policy import Policy
 from s3kv_flow._runtime import default_store
 from s3kv_flow._tags import fill, valid_tags
@@ -337,6 +338,10 @@ def _backend_of(store: S3KV | None) -> Callable[[], Backend]:
     return lambda: store._backend
 
 
+#: How many objects are deleted before they are counted: memory stays flat.
+SWEEP_SLICE: Final = 10_000
+
+
 @dataclass(frozen=True)
 class Swept:
     """What a sweep of old objects did, or would do.
@@ -405,25 +410,32 @@ def sweep(
     backend = _backend_of(store)()
     if backend.local_only:
         return Swept(0, 0, (), {})
-    tagged = None if tag is None else set((store or default_store()).find_keys_by_tag_value(*tag))
     before = backend.objects.server_time() - timedelta(days=max_days)
+    tagged = None if tag is None else set((store or default_store()).find_keys_by_tag_value(*tag))
+
+    def is_old(key: str, found: ObjectMeta) -> bool:
+        return found.modified <= before and (tagged is None or key in tagged)
+
+    old = (one for one in backend.listed(prefix) if is_old(*one))
     names: Counter[str] = Counter()
-    size = 0
+    count, size = 0, 0
+    locked: tuple[str, ...] = ()
+    while some := dict(islice(old, SWEEP_SLICE)):
+        if not dry_run:
+            # Whatever has been stored there anew meanwhile stays.
+            deleted = backend.delete_many((found.name, found.etag) for found in some.values())
+            locked += deleted.locked
+            for key in deleted.locked:
+                some.pop(key, None)
+        count += len(some)
+        size += sum(found.size_bytes for found in some.values())
+        names.update(map(_name_of, some))
+    return Swept(count, size, locked, dict(names))
 
-    def old() -> Iterator[tuple[str, Precondition]]:
-        nonlocal size
-        for key, found in backend.listed(prefix):
-            if found.modified <= before and (tagged is None or key in tagged):
-                match = _ENTRY_KEY.match(key)
-                names[match["name"] if match else key.rpartition("/")[0]] += 1
-                size += found.size_bytes
-                # Whatever has been stored there anew meanwhile stays.
-                yield found.name, found.etag
 
-    if dry_run:
-        return Swept(sum(1 for _ in old()), size, (), dict(names))
-    deleted = backend.delete_many(old())
-    return Swept(deleted.count, size, deleted.locked, dict(names))
+def _name_of(key: str) -> str:
+    match = _ENTRY_KEY.match(key)
+    return match["name"] if match else key.rpartition("/")[0]
 
 
 def sweep_local(
@@ -439,8 +451,15 @@ def sweep_local(
         The store; the default store if it is not given.
     function : str, optional
         Only those of one function, by its cache's name.
+
+    Raises
+    ------
+    ConfigurationError
+        Negative days.
     """
     backend = _backend_of(store)()
+    if max_days < 0:
+        raise ConfigurationError(f"max_days={max_days!r} is negative", way_out="Give 0 or more.")
     before = backend.clock.now() - max_days * 86400
     return backend.chain.clear(backend.layout.entries(function), stored_before=before)
 

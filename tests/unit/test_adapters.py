@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 import s3kv_flow as s3kv
-from s3kv_flow.adapters import CachedCalls, WorkLease, calls_at, sweep, valid_tags
+from s3kv_flow.adapters import CachedCalls, WorkLease, calls_at, sweep, sweep_local, valid_tags
 from s3kv_flow.stores.memory import MemoryStore
 from s3kv_flow.testing import CountingStore, FailingStore, ManualClock, memory_store
 
@@ -112,12 +112,14 @@ def test_sweeping_goes_by_age_prefix_and_tag_and_keeps_what_is_locked() -> None:
     f(3)
     assert sweep(7, kv, tag=("x", "1"), dry_run=True).names == {"f": 1}
     swept = sweep(7, kv)
-    assert (swept.count, swept.names) == (2, {"f": 2, "g": 1})
+    assert (swept.count, swept.names) == (2, {"f": 2})
     assert swept.locked == (g.key(1),)
     assert (f.contains(1), f.contains(3), g.contains(1)) == (False, True, True)
     assert sweep(7, kv, prefix="kept/").count == 1
-    with pytest.raises(s3kv.ConfigurationError):
-        sweep(-1, kv)
+    for sweeping in (sweep, sweep_local):
+        with pytest.raises(s3kv.ConfigurationError):
+            sweeping(-1, kv)
+    assert sweep_local(-0.0, kv, function="f").entries == 1
 
 
 def test_a_lease_is_of_one_holder_and_no_cached_call_waits_for_it() -> None:

@@ -28,17 +28,12 @@ DEFAULT_THRESHOLD_BYTES: Final = 32 * 1024
 
 def threshold_bytes() -> int:
     """Give the size from which a value goes to S3."""
-    from airflow.sdk import conf
-
     found = conf.getint("s3kv", "xcom_threshold_bytes", fallback=DEFAULT_THRESHOLD_BYTES)
     return int(found)
 
 
 def _store() -> s3kv.S3KV:
     # Airflow imports this module while it imports itself.
-    from airflow.sdk import conf
-
-    from airflow_provider_s3kv.hooks import store_for_task
 
     return store_for_task(conf.get("s3kv", "xcom_conn_id", fallback=None) or None)
 

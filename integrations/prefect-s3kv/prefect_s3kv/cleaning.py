@@ -71,12 +71,12 @@ def clear_old_cache(
             report["by_function"] |= swept.names
     emit("cleared", function or "all", **{k: v for k, v in report.items() if k != "locked"})
     logger.info(
-        "%s %d results (%s) older than %g days%s",
+        "%s: %d results (%s) older than %g days%s",
         "would clear" if dry_run else "cleared",
         report["entries"],
         _size(report["size_bytes"]),
         max_days,
-        f"; {len(report['locked'])} locked ones were kept" if report["locked"] else "",
+        f"; locked, and kept: {len(report['locked'])}" if report["locked"] else "",
     )
     return report
 
