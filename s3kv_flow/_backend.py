@@ -17,7 +17,7 @@ from s3kv_flow._clock import Clock, SystemClock
 from s3kv_flow._config import Settings
 from s3kv_flow._layout import HiddenLayout, Layout
 from s3kv_flow._lease import ClusterLease, Flight, HostLease, Lease, Leases
-from s3kv_flow._mode import Mode, current_mode
+from s3kv_flow._mode import Mode, asked_mode
 from s3kv_flow._model import Blob, Deleted, ETag, ObjectMeta, Opened, Precondition
 from s3kv_flow._pack import Pack, Packed
 from s3kv_flow._process import reset_after_fork
@@ -60,6 +60,7 @@ class Backend:
         self, settings: Settings, *, objects: Bucket | None = None, clock: Clock | None = None
     ) -> None:
         self.settings = settings
+        self._mode = settings.mode
         self.clock: Clock = clock or SystemClock()
         self.layout = Layout(settings.root)
         hidden: HiddenNames | None = None
@@ -139,7 +140,7 @@ class Backend:
     @property
     def mode(self) -> Mode:
         """What the store may do here and now."""
-        return current_mode(self.settings.mode)
+        return asked_mode.get() or self._mode
 
     @property
     def writes(self) -> Writes:

@@ -158,7 +158,7 @@ class Counters:
         self._bytes_written = 0
         self._seconds_saved = 0.0
 
-    def hit(self, tier: str, *, size_bytes: int, seconds_saved: float) -> None:
+    def hit(self, tier: str, size_bytes: int, seconds_saved: float) -> None:
         with self._lock:
             self._hits[tier] += 1
             self._bytes_read += size_bytes

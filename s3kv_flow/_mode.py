@@ -12,7 +12,7 @@ from s3kv_flow.errors import ConfigurationError
 Mode = Literal["read_write", "read_only", "refresh", "off", "offline", "require_hit"]
 MODES: Final[tuple[str, ...]] = get_args(Mode)
 
-_current: contextvars.ContextVar[Mode | None] = contextvars.ContextVar("s3kv_mode", default=None)
+asked_mode: contextvars.ContextVar[Mode | None] = contextvars.ContextVar("s3kv_mode", default=None)
 
 
 @contextmanager
@@ -46,11 +46,11 @@ def mode(mode: Mode) -> Iterator[None]:
     >>> double.contains(1)
     False
     """
-    token = _current.set(check_mode(mode))
+    token = asked_mode.set(check_mode(mode))
     try:
         yield
     finally:
-        _current.reset(token)
+        asked_mode.reset(token)
 
 
 def check_mode(mode: str) -> Mode:
@@ -60,8 +60,3 @@ def check_mode(mode: str) -> Mode:
             f"mode={mode!r} has no meaning", way_out=f"Known are {', '.join(MODES)}."
         )
     return mode  # type: ignore[return-value]
-
-
-def current_mode(of_the_store: Mode) -> Mode:
-    """Give the mode that holds here and now."""
-    return _current.get() or of_the_store

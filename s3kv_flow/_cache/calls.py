@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from s3kv_flow._backend import Backend
 from s3kv_flow._events import Counters
@@ -27,6 +27,16 @@ from s3kv_flow.keys.parts import Parts
 from s3kv_flow.keys.source import module_name
 
 logger = logging.getLogger("s3kv_flow")
+
+#: Values of these types are equal only where their tokens are; floats are not of them (0.0, -0.0).
+_PLAIN: Final = frozenset({int, str, bytes, bool, type(None)})
+#: The types of arguments that were found to be plain, call by call.
+_plain_types: Final[set[tuple[type, ...]]] = set()
+#: Longer texts are not kept for the sake of a name.
+LONGEST_KEPT: Final = 256
+
+#: Of so many calls the names are kept, for the same ones come again.
+NAMES_KEPT: Final = 4096
 
 
 # The values of a hit are made at each call, and a frozen dataclass takes several times as long.
@@ -67,6 +77,9 @@ class Calls:
             digest=DIGESTS[policy.key_hash],
         )
         self._backend = backend
+        #: The names of recent calls, by what their digests are made of.
+        self._names: dict[Any, tuple[str, str]] = {}
+        self._named_for: Backend | None = None
         self._prefix = f"cache/{self.name}/"
         self._unchecked_seconds = policy.revalidate_after.total_seconds()
         self._max_age_seconds = _seconds(policy.age_limit)
@@ -92,6 +105,7 @@ class Calls:
         self.name = name
         self.counters = Counters(name)
         self._prefix = f"cache/{name}/"
+        self._names = {}
 
     @property
     def backend(self) -> Backend:
@@ -110,8 +124,30 @@ class Calls:
         TypeError
             The arguments do not fit the function.
         """
-        key = self.key_of(args, kwargs)
-        return Call(key, self._backend().layout.entry(key), args, kwargs)
+        backend = self._backend()
+        if backend is not self._named_for:  # another default store, with another root perhaps
+            self._names, self._named_for = {}, backend
+        types = None if kwargs or len(args) != self._keys.exactly else tuple(map(type, args))
+        if types is not None and (types in _plain_types or _PLAIN.issuperset(types)):
+            # They are as good as their tokens: equal values of equal types have equal ones.
+            _plain_types.add(types)
+            which: Any = (self.identity.token(self._keys.digest), types, args)
+            names = self._names.get(which)
+            if names is None:
+                names = self._name(backend, self._keys.material(args, kwargs))
+                if sum(map(_length, args)) <= LONGEST_KEPT:
+                    self._names[which] = names
+        else:
+            material = self._keys.material(args, kwargs)
+            names = self._names.get(material) or self._name(backend, material)
+            self._names[material] = names
+        return Call(names[0], names[1], args, kwargs)
+
+    def _name(self, backend: Backend, material: bytes) -> tuple[str, str]:
+        if len(self._names) >= NAMES_KEPT:
+            self._names.clear()
+        key = entry_key(self.name, self._keys.digest_of(material))
+        return key, backend.layout.entry(key)
 
     def key_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """Give the call's logical key, which is the same in every store."""
@@ -168,6 +204,10 @@ class Calls:
         if topic not in self._said:
             self._said.add(topic)
             logger.warning("cache %s: %s", self.name, text)
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, (str, bytes)) else 0
 
 
 def _seconds(duration: timedelta | None) -> float | None:

@@ -11,6 +11,7 @@ from s3kv_flow._backend import Backend
 from s3kv_flow._cache.calls import Call, Calls
 from s3kv_flow._model import (
     ABSENT,
+    UNDECODED,
     Blob,
     Entry,
     Hit,
@@ -39,14 +40,12 @@ class Reading(Calls):
         backend = self._backend()
         if backend.mode == "refresh":
             return None
-
-        def verify(blob: Blob) -> None:
-            backend.verify(call.key, blob)
-
         found = backend.chain.look(
-            call.object_name, verify, unchecked_seconds=self._unchecked_seconds
+            call.object_name, call.key, backend.verify, unchecked_seconds=self._unchecked_seconds
         )
-        if found is None or self._expired(_opened(found), self._stale_seconds):
+        if found is None or (
+            self._max_age_seconds is not None and self._expired(_opened(found), self._stale_seconds)
+        ):
             return None
         try:
             hit = self._hit(backend, call, found)
@@ -109,11 +108,9 @@ class Reading(Calls):
 
     def _held(self, backend: Backend, call: Call) -> Hit[Any] | Miss:
         """Look into the local tiers alone, for S3 is out of reach."""
-
-        def verify(blob: Blob) -> None:
-            backend.verify(call.key, blob)
-
-        found = backend.chain.look(call.object_name, verify, unchecked_seconds=math.inf)
+        found = backend.chain.look(
+            call.object_name, call.key, backend.verify, unchecked_seconds=math.inf
+        )
         if found is None:
             return Miss(MissReason.STORE_ERROR, None)
         if self._expired(_opened(found), self._stale_seconds):
@@ -151,18 +148,16 @@ class Reading(Calls):
             return Miss(reason, None if untrusted else error.etag)
 
     def _get(self, backend: Backend, call: Call, unchecked_seconds: float) -> Found | None:
-        def verify(blob: Blob) -> None:
-            backend.verify(call.key, blob)
-
         def admit(meta: ObjectMeta, body: memoryview) -> Blob:
             return backend.admit(call.key, meta, backend.pack.open(call.key, body))
 
-        name, breaker = call.object_name, backend.breaker
+        name, key, verify = call.object_name, call.key, backend.verify
+        breaker = backend.breaker
         if backend.mode == "offline":
-            return backend.chain.look(name, verify, unchecked_seconds=math.inf)
+            return backend.chain.look(name, key, verify, unchecked_seconds=math.inf)
         began = backend.clock.now()
         try:
-            found = backend.chain.get(name, verify, admit, unchecked_seconds=unchecked_seconds)
+            found = backend.chain.get(name, key, verify, admit, unchecked_seconds=unchecked_seconds)
         except StoreUnavailableError:
             breaker.failed()
             raise
@@ -178,14 +173,14 @@ class Reading(Calls):
         return found
 
     def _hit(self, backend: Backend, call: Call, found: Found) -> Hit[Any]:
-        opened = _opened(found)
-        value = backend.pack.value(opened)
-        self.counters.hit(
-            found.tier,
-            size_bytes=opened.payload.nbytes,
-            seconds_saved=opened.header.get("compute", 0.0),
-        )
-        return Hit(value, self._due(backend, call, opened), opened.header)
+        opened = found.blob.opened or _opened(found)
+        value = opened.value
+        if value is UNDECODED:
+            value = backend.pack.value(opened)
+        header = opened.header
+        self.counters.hit(found.tier, opened.payload.nbytes, header.get("compute", 0.0))
+        stale = self._stale_seconds > 0 and self._due(backend, call, opened)
+        return Hit(value, stale, header)
 
     def _expired_miss(self, found: Found, replaces: Precondition | None) -> Miss:
         opened = _opened(found)
@@ -207,7 +202,7 @@ class Reading(Calls):
         come due together.
         """
         limit = self._max_age_seconds
-        if limit is None or not self._stale_seconds:
+        if limit is None:
             return False
         early = limit * EARLY * (zlib.crc32(call.object_name.encode()) / 2**32)
         return bool(backend.clock.now() - opened.header.get("created", 0.0) >= limit - early)

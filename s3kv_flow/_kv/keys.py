@@ -107,8 +107,7 @@ class Keys(MutableMapping[str, Any]):
         backend = self._backend
         name = backend.layout.object(key)
 
-        def verify(blob: Blob) -> None:
-            backend.verify(key, blob)
+        verify = backend.verify
 
         def admit(meta: ObjectMeta, body: memoryview) -> Blob:
             opened = backend.pack.open_object(key, body)
@@ -117,10 +116,10 @@ class Keys(MutableMapping[str, Any]):
         try:
             found = None
             if backend.mode == "offline":
-                found = backend.chain.look(name, verify, unchecked_seconds=math.inf)
+                found = backend.chain.look(name, key, verify, unchecked_seconds=math.inf)
             if found is None:
                 _ = backend.objects  # raises if the store is local only, or offline
-                found = backend.chain.get(name, verify, admit, unchecked_seconds=0.0)
+                found = backend.chain.get(name, key, verify, admit, unchecked_seconds=0.0)
         except UnreadableError as error:
             error.cause.key = key
             raise error.cause from error

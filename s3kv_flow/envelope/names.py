@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
 from functools import lru_cache
 from typing import Final
 
@@ -67,4 +66,6 @@ class HiddenNames:
 
     def digest(self, text: str) -> str:
         """Give a digest that nobody without the secret can make."""
+        import hmac
+
         return hmac.digest(self._mac_key, text.encode(), "sha256")[:16].hex()

@@ -14,8 +14,6 @@ dropped, swapped or cut. The commitment makes GCM key-committing
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 import struct
 from collections.abc import Collection, Iterator, Mapping
@@ -118,6 +116,8 @@ def _open_checksummed(head: memoryview, body: memoryview) -> Opened:
 
 
 def _object_key(master: bytes, salt: bytes, head: bytes) -> tuple[bytes, bytes]:
+    import hashlib  # loads OpenSSL, as `cryptography` does
+
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
@@ -195,6 +195,8 @@ def _segments(payload: Body, size: int) -> Iterator[Any]:
 def _open_encrypted(
     head: memoryview, body: memoryview, keyring: KeyProvider | None, *, consume: bool = False
 ) -> Opened:
+    import hmac
+
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 

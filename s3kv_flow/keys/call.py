@@ -58,7 +58,7 @@ class CallKey:
         digest: Digest = XXH3_128,
     ) -> None:
         self.identity = identity
-        self._digest = digest
+        self.digest = digest
         self._key = key
         self._ignore = frozenset([ignore] if isinstance(ignore, str) else ignore)
         self._signature = _signature(function)
@@ -76,6 +76,8 @@ class CallKey:
             if name not in self._ignore
         }
         self._simple = self._simple_prefixes()
+        #: With so many positional arguments a call is nothing but these: no default, none left out.
+        self.exactly = -1 if self._simple is None else len(self._simple)
 
     def _simple_prefixes(self) -> list[bytes] | None:
         """Give the prefixes in order, where a call of that many positional arguments binds as it stands."""
@@ -99,13 +101,29 @@ class CallKey:
         TypeError
             The arguments do not fit the function.
         """
-        try:
-            return self._of(args, kwargs)
-        except RecursionError:
-            return on_a_deep_stack(lambda: self._of(args, kwargs))
+        return self.digest_of(self.material(args, kwargs))
 
-    def _of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-        digest = self._digest
+    def digest_of(self, material: bytes) -> str:
+        """Give the digest of a call's material, in hex."""
+        return self.digest.of(material).hex()
+
+    def material(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        """Give what the digest of a call is made of: a few bytes for each argument.
+
+        Raises
+        ------
+        UnhashableArgumentError
+            An argument has no stable key.
+        TypeError
+            The arguments do not fit the function.
+        """
+        try:
+            return self._material(args, kwargs)
+        except RecursionError:
+            return on_a_deep_stack(lambda: self._material(args, kwargs))
+
+    def _material(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        digest = self.digest
         parts = [SCHEME, self.identity.token(digest)]
         simple = self._simple
         if simple is not None and not kwargs and len(args) == len(simple):
@@ -122,10 +140,10 @@ class CallKey:
                 parts.append(prefix + _token(encoder, prefix[2:-1].decode(), value))
         else:
             parts += self._bound(args, kwargs)
-        return digest.of(b"".join(parts)).hex()
+        return b"".join(parts)
 
     def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[bytes]:
-        encoder = Encoder(self._digest)
+        encoder = Encoder(self.digest)
         if self._key is not None:
             return [b"k", _token(encoder, "key(...)", self._key(*args, **kwargs))]
         if self._signature is None:
@@ -144,7 +162,7 @@ class CallKey:
         else:
             arguments = self.arguments(args, kwargs)
             counted = {name: one for name, one in arguments.items() if name not in self._ignore}
-        return of_call(counted, self.identity.parts(self._digest), self._digest)
+        return of_call(counted, self.identity.parts(self.digest), self.digest)
 
     def arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Bind a call's arguments to the parameters, defaults filled in."""

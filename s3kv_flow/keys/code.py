@@ -15,14 +15,12 @@ import ast
 import builtins
 import dataclasses
 import datetime
-import decimal
 import enum
 import inspect
 import os
 import pathlib
 import re
 import types
-import uuid
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator
@@ -402,13 +400,11 @@ def _bytes_of(value: Any) -> int:
 _CONSTANT_TYPES: Final = frozenset(
     {
         *SCALARS,
-        decimal.Decimal,
         datetime.date,
         datetime.datetime,
         datetime.time,
         datetime.timedelta,
         datetime.timezone,
-        uuid.UUID,
         range,
         re.Pattern,
         type(pathlib.Path()),

@@ -7,8 +7,6 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
-from hashlib import md5
 from itertools import islice
 from typing import Any, Final
 from urllib.parse import quote
@@ -197,6 +195,8 @@ class Boto3Objects:
                 return self._put_in_parts(name, body, condition, options, tags)
             data = b"".join(body)
             if lock:  # AWS wants a checksum of the body with a lock
+                from hashlib import md5
+
                 digest = md5(data, usedforsecurity=False).digest()
                 options["ContentMD5"] = b64encode(digest).decode()
             answer = self._send("put_object", name, Body=data, **condition, **options)
@@ -530,6 +530,8 @@ def _lock_headers(lock: Lock) -> dict[str, Any]:
 
 def _date(answer: Mapping[str, Any]) -> datetime:
     """Give the server's time of an answer, to the second (RFC 9110, section 6.6.1)."""
+    from email.utils import parsedate_to_datetime
+
     return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
 
 

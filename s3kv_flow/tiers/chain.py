@@ -14,6 +14,9 @@ from s3kv_flow.tiers.base import Tier
 
 REMOTE: Final = "remote"
 
+#: Opens a blob that a local tier held of a key, or raises `SealError`.
+Verify = Callable[[str, Blob], None]
+
 
 @dataclass(slots=True)
 class Found:
@@ -53,16 +56,19 @@ class Chain:
         self._clock = clock
 
     def look(
-        self, name: str, verify: Callable[[Blob], None], *, unchecked_seconds: float
+        self, name: str, key: str, verify: Verify, *, unchecked_seconds: float
     ) -> Found | None:
         """Look into the local tiers only; ``verify`` opens a blob or raises `SealError`."""
-        found = self._held(name, verify)
-        return found if found is not None and self._current(found.blob, unchecked_seconds) else None
+        found = self._held(name, key, verify)
+        if found is None or self._remote is None:
+            return found
+        return found if self._current(found.blob, unchecked_seconds) else None
 
     def get(
         self,
         name: str,
-        verify: Callable[[Blob], None],
+        key: str,
+        verify: Verify,
         admit: Callable[[ObjectMeta, memoryview], Blob],
         *,
         unchecked_seconds: float,
@@ -73,8 +79,10 @@ class Chain:
         ----------
         name : str
             The object's name.
+        key : str
+            What it is the object of, for ``verify``.
         verify : callable
-            Opens a local blob, or raises `SealError`: then it is dropped, and S3 asked.
+            Opens a local blob of the key, or raises `SealError`: then it is dropped, and S3 asked.
         admit : callable
             Verifies an object from S3 and gives the blob that the local tiers shall hold.
         unchecked_seconds : float
@@ -87,7 +95,7 @@ class Chain:
         StoreUnavailableError, AccessDeniedError
             S3 has to be asked and cannot be.
         """
-        found = self._held(name, verify)
+        found = self._held(name, key, verify)
         if self._remote is None or (
             found is not None and self._current(found.blob, unchecked_seconds)
         ):
@@ -114,22 +122,23 @@ class Chain:
         self.fill(name, blob)
         return Found(blob, REMOTE)
 
-    def _held(self, name: str, verify: Callable[[Blob], None]) -> Found | None:
+    def _held(self, name: str, key: str, verify: Verify) -> Found | None:
         for depth, tier in enumerate(self.local):
             blob = tier.get(name)
             if blob is None:
                 continue
-            if blob.opened is None and not self._verified(blob, tier, verify):
+            if blob.opened is None and not self._verified(blob, key, tier, verify):
                 tier.drop(name)  # torn or altered; the next tier may have it whole
                 continue
-            for faster in self.local[:depth]:
-                faster.put(name, blob)
+            if depth:
+                for faster in self.local[:depth]:
+                    faster.put(name, blob)
             return Found(blob, tier.name)
         return None
 
-    def _verified(self, blob: Blob, tier: Tier, verify: Callable[[Blob], None]) -> bool:
+    def _verified(self, blob: Blob, key: str, tier: Tier, verify: Verify) -> bool:
         try:
-            verify(blob)
+            verify(key, blob)
         except SealError:
             return False
         if tier.shares and blob.opened is not None:

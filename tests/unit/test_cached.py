@@ -889,3 +889,30 @@ def test_policies_are_shared_and_overridden(kv):
     function = kv.cached(policy=policy, name="n")(lambda x, verbose=False: x)
     assert function.key(1, verbose=True) == function.key(1)
     assert function.key(1).startswith("cache/n/")
+
+
+def test_a_default_that_changes_counts_though_the_arguments_are_plain():
+    kv = memory_store()
+
+    def total(x, more=[]):  # noqa: B006
+        return x + sum(more)
+
+    cached = kv.cached(total)
+    assert cached(1) == 1
+    first = cached.key(1)
+    total.__defaults__[0].append(5)
+    assert cached.key(1) != first
+    assert cached(1) == 6
+
+
+def test_plain_arguments_are_told_apart_by_their_types_and_code_by_its_globals():
+    kv = memory_store()
+
+    def shown(x):
+        return repr(x)
+
+    cached = kv.cached(shown, version=1)
+    assert [cached(x) for x in (1, True, "1", b"1", None)] == ["1", "True", "'1'", "b'1'", "None"]
+    assert [cached(x) for x in (True, 1, 1.0, 0.0, -0.0)] == ["True", "1", "1.0", "0.0", "-0.0"]
+    assert cached("x" * 1000) == repr("x" * 1000)
+    assert len({cached.key(x) for x in (1, True, "1", b"1", None, 1.0, 0.0, -0.0)}) == 8

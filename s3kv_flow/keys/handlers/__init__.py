@@ -1,15 +1,15 @@
 """How each type is encoded. Importing this package fills the tables of `token`.
 
 A handler is a function of (value, encoder) that gives a token. `standard` is for the standard
-library and for classes in general; every other module is for one package, is found by its name,
-and is imported when a value of that package is met.
+library and for classes in general; every other module is for one package (`values`, for some of the
+standard library), is found by its name, and is imported when a value of that package is met.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from s3kv_flow.errors import ConfigurationError
 from s3kv_flow.keys.handlers import standard as standard
@@ -41,6 +41,9 @@ def register_key(kind: type[T] | str, key: Callable[[T], Any]) -> None:
     ...         self.url, self._lock = url, __import__("threading").Lock()
     >>> register_key(Client, lambda client: client.url)
     """
+    package = (kind if isinstance(kind, str) else kind.__module__).partition(".")[0]
+    if package in OF_THE_STANDARD_LIBRARY:
+        BY_PACKAGE[package]()
     if kind in EXACT or kind in SCALARS:
         raise ConfigurationError(
             f"the key of {kind!r} is part of the library's scheme",
@@ -49,10 +52,14 @@ def register_key(kind: type[T] | str, key: Callable[[T], Any]) -> None:
     REGISTERED[kind] = key
 
 
-def _family(package: str) -> Callable[[], Callable[[Any, Encoder], bytes | None]]:
+#: Packages of which `values` has some types.
+OF_THE_STANDARD_LIBRARY: Final = ("decimal", "fractions", "ipaddress", "uuid")
+
+
+def _family(package: str, module: str) -> Callable[[], Callable[[Any, Encoder], bytes | None]]:
     def load() -> Callable[[Any, Encoder], bytes | None]:
         encode: Callable[[Any, Encoder], bytes | None] = import_module(
-            f"{__name__}.{package}"
+            f"{__name__}.{module}"
         ).encode
         BY_PACKAGE[package] = lambda: encode
         return encode
@@ -61,4 +68,6 @@ def _family(package: str) -> Callable[[], Callable[[Any, Encoder], bytes | None]
 
 
 for _package in ("numpy", "pandas", "pyarrow", "polars", "scipy", "torch"):
-    BY_PACKAGE[_package] = _family(_package)
+    BY_PACKAGE[_package] = _family(_package, _package)
+for _package in OF_THE_STANDARD_LIBRARY:
+    BY_PACKAGE[_package] = _family(_package, "values")

@@ -7,17 +7,13 @@ import collections
 import copyreg
 import dataclasses
 import datetime
-import decimal
 import enum
-import fractions
 import functools
-import ipaddress
 import logging
 import pathlib
 import re
 import types
 import typing
-import uuid
 from collections.abc import Callable
 from typing import Any, Union
 
@@ -120,7 +116,7 @@ def _namespace(value: types.SimpleNamespace, encoder: Encoder) -> bytes:
     return encoder.node(b"namespace", _attributes(vars(value), encoder))
 
 
-# Numbers, times, places
+# Ranges, times, places
 
 
 @_for(range)
@@ -131,19 +127,6 @@ def _range(value: range, encoder: Encoder) -> bytes:
 @_for(slice)
 def _slice(value: Any, encoder: Encoder) -> bytes:
     return encoder.record(b"slice", value.start, value.stop, value.step)
-
-
-@_for(decimal.Decimal)
-def _decimal(value: decimal.Decimal, encoder: Encoder) -> bytes:
-    sign, digits, exponent = value.as_tuple()
-    if value.is_nan():
-        sign, digits = 0, ()  # payloads of NaN are equal
-    return encoder.record(b"decimal", sign, "".join(map(str, digits)), exponent)
-
-
-@_for(fractions.Fraction)
-def _fraction(value: fractions.Fraction, encoder: Encoder) -> bytes:
-    return encoder.record(b"fraction", value.numerator, value.denominator)
 
 
 @_for(datetime.date)
@@ -174,11 +157,6 @@ def _timezone(value: datetime.timezone, encoder: Encoder) -> bytes:
     return encoder.record(b"timezone", value.utcoffset(None), value.tzname(None))
 
 
-@_for(uuid.UUID)
-def _uuid(value: uuid.UUID, encoder: Encoder) -> bytes:
-    return encoder.record(b"uuid", value.int)
-
-
 @_inherited(set)
 @_inherited(frozenset)
 def _set_subclass(value: Any, encoder: Encoder) -> bytes:
@@ -202,18 +180,6 @@ def _path(value: pathlib.PurePath, encoder: Encoder) -> bytes:
 @_for(re.Pattern)
 def _pattern(value: re.Pattern[Any], encoder: Encoder) -> bytes:
     return encoder.record(b"pattern", value.pattern, value.flags)
-
-
-@_for(
-    ipaddress.IPv4Address,
-    ipaddress.IPv6Address,
-    ipaddress.IPv4Network,
-    ipaddress.IPv6Network,
-    ipaddress.IPv4Interface,
-    ipaddress.IPv6Interface,
-)
-def _address(value: Any, encoder: Encoder) -> bytes:
-    return encoder.record(b"ip", type(value).__name__, str(value))
 
 
 def _zoneinfo(value: Any, encoder: Encoder) -> bytes:
