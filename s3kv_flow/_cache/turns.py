@@ -144,7 +144,8 @@ class Turns(Reading):
             pending.waited_seconds += pending.delay_seconds
             found = self._seen(backend, call)
             if found is None and pending.leases.acquire(self._failed):
-                found = self._seen_meanwhile(backend, call, pending.leases)
+                # Its holder may have published between our look and our turn.
+                found = self._seen(backend, call)
                 if found is None:
                     return self._claim(call, pending.turn, pending.miss, pending.leases)
             if found is not None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +36,13 @@ def slow(x):
         file.write(f"{os.getpid()}\\n")
     time.sleep(seconds)
     return os.getpid()
+
+def leaving(x):
+    open(f"{folder}/computed", "a").write(f"{os.getpid()}\\n")
+    os._exit(3)
+
+if seconds < 0:  # whose function ends the process
+    slow = kv.cached(leaving, name="slow", version=1, single_flight=level)
 
 print("ready", flush=True)
 sys.stdin.readline()
@@ -139,6 +147,90 @@ def test_who_was_stopped_and_wakes_gives_the_value_of_whoever_took_over(
     assert workers.answers(first) == answers[:1]
     assert len(set(answers)) == 1
     assert len(workers.computed()) == 2
+
+
+@pytest.mark.parametrize("level", ["host", "cluster"])
+def test_a_function_that_ends_its_process_is_taken_over(workers: Workers, level: str) -> None:
+    first, second = workers.start(1, level, -1.0), workers.start(2, level, 0.1)
+    workers.go(first)
+    until(workers.computed)
+    workers.go(second)
+    answers = workers.answers(second)
+    assert len(set(answers)) == 1
+    assert first[0].wait(30) == 3
+    assert len(workers.computed()) == 2
+
+
+@pytest.mark.parametrize("workers", ["seaweed"], indirect=True)
+def test_fifty_processes_on_one_cold_key_compute_once(workers: Workers) -> None:
+    started = workers.start(50, "cluster", 1.0)
+    workers.go(started)
+    answers = workers.answers(started)
+    assert len(workers.computed()) == 1
+    assert set(answers) == set(workers.computed())
+
+
+def test_a_thousand_threads_on_one_key_compute_once() -> None:
+    kv = memory_store()
+    computed, values = [], []
+
+    @kv.cached(version=1)
+    def slow(x: int) -> list[int]:
+        computed.append(x)
+        time.sleep(0.3)
+        return [x]
+
+    before = threading.stack_size(256 * 1024)
+    try:
+        threads = [threading.Thread(target=lambda: values.append(slow(1))) for _ in range(1000)]
+        for thread in threads:
+            thread.start()
+    finally:
+        threading.stack_size(before)
+    for thread in threads:
+        thread.join(60)
+    assert computed == [1]
+    assert values == [[1]] * 1000
+    values[0].append(2)  # each has one of its own
+    assert values[1:] == [[1]] * 999
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, SystemExit, ValueError])
+def test_an_interruption_is_ours_alone_and_an_error_is_everybodys(
+    raised: type[BaseException],
+) -> None:
+    kv = memory_store()
+    started, outcomes, computed = threading.Event(), [], []
+
+    @kv.cached(version=1)
+    def slow() -> str:
+        computed.append(1)
+        if len(computed) == 1:
+            started.set()
+            time.sleep(0.3)
+            raise raised("here")
+        return "computed"
+
+    def call() -> None:
+        try:
+            outcomes.append(slow())
+        except BaseException as error:
+            outcomes.append(type(error).__name__)
+
+    first = threading.Thread(target=call)
+    first.start()
+    started.wait(10)
+    others = [threading.Thread(target=call) for _ in range(5)]
+    for thread in others:
+        thread.start()
+    for thread in [first, *others]:
+        thread.join(30)
+    if raised is ValueError:
+        assert outcomes == ["ValueError"] * 6
+    else:
+        assert sorted(outcomes) == sorted([raised.__name__] + ["computed"] * 5)
+        assert len(computed) == 2
+    assert slow() == "computed"
 
 
 def test_a_lease_is_taken_over_when_it_has_not_moved_for_its_time() -> None:
