@@ -13,6 +13,7 @@ import functools
 import importlib.util
 import linecache
 import os
+import re
 import sys
 import tokenize
 import types
@@ -27,6 +28,7 @@ _FUTURE_FLAGS: Final = functools.reduce(
 )
 #: Where cloudpickle 3.1.3 says that code comes from which travelled by value.
 BY_VALUE: Final = "<dynamic-code>"
+_DAG_FILE: Final = re.compile(r"unusual_prefix_[0-9a-f]{40}_")
 _PACKAGE: Final = str(Path(__file__).resolve().parents[1]) + os.sep
 _PACKAGE_FOLDERS: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 
@@ -81,7 +83,8 @@ def module_name(name: str | None, namespace: Mapping[str, Any] | None = None) ->
     own; a notebook or a prompt stays ``__main__``.
     """
     if name not in ("__main__", "__mp_main__"):
-        return name or ""
+        # Airflow loads a file of DAGs under a name with the digest of its path.
+        return _DAG_FILE.sub("", name or "")
     if namespace is None:
         namespace = vars(sys.modules.get("__main__", sys))
     spec = namespace.get("__spec__")

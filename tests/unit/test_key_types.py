@@ -121,3 +121,26 @@ def test_what_msgspec_learns_of_a_class_is_not_in_its_key() -> None:
     msgspec.json.decode(b'{"x": 1}', type=Seen)
     assert "__msgspec_cache__" in vars(Seen)
     assert Encoder().token(Seen) == before
+
+
+def test_a_file_of_dags_is_known_by_its_name_wherever_it_lies(tmp_path):
+    """Airflow loads it under a name with the digest of its path."""
+    import importlib.util
+    import sys
+
+    import s3kv_flow as s3kv
+
+    text = "class Own:\n    pass\n\ndef step(x):\n    return Own()\n"
+    keys = []
+    for folder, prefix in (("a", "0" * 40), ("b", "f" * 40)):
+        (tmp_path / folder).mkdir()
+        file = tmp_path / folder / "pipeline.py"
+        file.write_text(text)
+        name = f"unusual_prefix_{prefix}_pipeline"
+        spec = importlib.util.spec_from_file_location(name, file)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+        keys.append(s3kv.testing.memory_store().cached(module.step).key(module.Own()))
+    assert keys[0] == keys[1]
+    assert keys[0].startswith("cache/pipeline.step/")
