@@ -156,7 +156,7 @@ class S3KVStorage(WritableFileSystem):
         metadata = {
             "storage_key": key,
             "expiration": about.get("expiration"),
-            "serializer": {"type": "s3kv"},
+            "serializer": {"type": "pickle"},
             "prefect_version": prefect.__version__,
             "storage_block_id": str(self._block_document_id) if self._block_document_id else None,
         }

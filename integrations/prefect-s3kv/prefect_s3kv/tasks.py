@@ -13,7 +13,6 @@ from prefect.locking.protocol import LockManager
 
 import s3kv_flow as s3kv
 from prefect_s3kv.policy import S3KVPolicy
-from prefect_s3kv.serializer import S3KVSerializer
 from prefect_s3kv.storage import S3KVStorage
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -115,7 +114,6 @@ def cached_task(
         cache_policy = cache_policy.configure(
             isolation_level=isolation_level, lock_manager=lock_manager
         )
-    options.setdefault("result_serializer", S3KVSerializer())
     return CachedTask(
         fn,
         cache_policy=cache_policy,

@@ -10,10 +10,11 @@ import pytest
 from prefect import Task, task
 from prefect.cache_policies import INPUTS, TASK_SOURCE
 from prefect.context import SyncClientContext
+from prefect.results import ResultStore
 from prefect.transactions import transaction
 
 import s3kv_flow as s3kv
-from prefect_s3kv import S3KVLockManager, S3KVPolicy, S3KVStorage, cached_task
+from prefect_s3kv import S3KVLockManager, S3KVPolicy, S3KVSerializer, S3KVStorage, cached_task
 from s3kv_flow.testing import ManualClock
 from s3kv_flow.testing.stores import CountingStore
 
@@ -151,6 +152,34 @@ def test_a_result_storage_key_takes_the_place_of_the_policy(kv: s3kv.S3KV) -> No
     stored("monday")
     assert stored("monday", return_state=True).name == "Cached"
     assert kv.exists("prefect/fixed-monday")
+
+
+def test_a_record_tells_nothing_that_another_process_would_have_to_know(kv: s3kv.S3KV) -> None:
+    features = cached_task(plain)
+    features("monday")
+    state = features("monday", return_state=True)
+    metadata = state.data.metadata
+    assert metadata.serializer.type == "pickle"
+    assert metadata.storage_key.startswith("cache/")
+    # Whoever has the key and the block reads the result, without the task.
+    from prefect_s3kv import calls as known
+
+    known._known.clear()
+    again = ResultStore(result_storage=S3KVStorage()).read(metadata.storage_key)
+    assert again.result == {"day": "monday", "top": ("monday", 3)}
+
+
+def test_a_serializer_of_ours_for_large_arrays(kv: s3kv.S3KV) -> None:
+    import numpy as np
+
+    @cached_task(result_serializer=S3KVSerializer())
+    def array(x: int) -> object:
+        return np.arange(x)
+
+    array(10_000)
+    state = array(10_000, return_state=True)
+    assert state.name == "Cached"
+    assert state.result()[-1] == 9_999
 
 
 def test_async_tasks_are_cached_too() -> None:
