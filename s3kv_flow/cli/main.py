@@ -16,6 +16,7 @@ from s3kv_flow.cli.explain import check_key, explain
 from s3kv_flow.cli.keys import keys, reseal, verify
 from s3kv_flow.cli.local import local
 from s3kv_flow.cli.locks import hold, lock
+from s3kv_flow.cli.results import clear, show
 from s3kv_flow.cli.tags import find, gc, repair, tag
 from s3kv_flow.cli.values import cp, get, ls, merge, put, rm, stat
 from s3kv_flow.errors import (
@@ -58,7 +59,7 @@ for _command in (
     *(ls, get, put, rm, cp, merge, stat),
     *(tag, find, repair, gc),
     *(lock, hold),
-    *(explain, check_key),
+    *(show, explain, clear, check_key),
     *(keys, reseal, verify),
     *(doctor, policy_command, local, demo),
 ):

@@ -195,3 +195,31 @@ def test_a_sealed_value_needs_its_keyring(run, bucket, tmp_path):
     assert run("--keyring", str(ring), "get", "key") == "{1, 2}\n"
     assert "has no JSON form" in run("--keyring", str(ring), "get", "key", "--json", status=1)
     assert "'key'" in run("get", "key", status=3)
+
+
+def test_results_are_shown_and_cleared(run, kv, locks):
+    kept = kv.cached(lambda x: x, name="kept", tags={"x": "{x}"})
+    gone = kv.cached(lambda x: x, name="gone", legal_hold=locks)
+    kept(1), kept(2), gone(1)
+    kv.add("document", 1)
+    shown = run("show", kept.key(1))
+    assert "codec            json" in shown
+    assert "tags             x=1" in shown
+    assert json.loads(run("show", "--json", kept.key(1)))["name"] == "kept"
+    run("show", "cache/kept/00/" + "00" * 16, status=1)
+    run("show", "document", status=2)
+    told = json.loads(run("clear", "--dry-run", "--json"))
+    assert told["names"] == {"kept": 2, "gone": 1}
+    run("clear", "--tag", "x=2", "-y")
+    assert (kept.contains(1), kept.contains(2)) == (True, False)
+    said = run("clear", "--name", "gone", "-y", status=1 if locks else 0)
+    assert ("locked, kept" in said) == locks
+    assert json.loads(run("clear", "--older-than", "3", "-y", "--json"))["count"] == 0
+    assert kept.contains(1)
+    run("clear", "-y", status=1 if locks else 0)
+    assert not kept.contains(1)
+    assert kv["document"] == 1
+    assert json.loads(run("clear", "--local", "--json"))["local_entries"] == 0
+    run("clear", "--local", "--tag", "x=1", status=2)
+    if locks:
+        kv.release_legal_hold(gone.key(1))
