@@ -15,7 +15,6 @@ from airflow_provider_s3kv.caching import (
     OnHit,
     S3KVEntryLink,
     check_for_xcom,
-    split,
 )
 from airflow_provider_s3kv.decorators import _policy
 from airflow_provider_s3kv.hooks import store_for_task
@@ -29,10 +28,23 @@ def result_of(operator: Any, fields: dict[str, Any]) -> None:
 class S3KVCachingMixin(BaseOperator):  # type: ignore[misc]
     """Caches what any operator returns, by its class and its rendered template fields.
 
-    ``class CachedBash(S3KVCachingMixin, BashOperator): ...`` takes the options of
-    ``@task.s3kv_cached`` beside those of the operator. What an operator does is beyond what a key can
-    see: cache those whose result follows from their fields, and name other causes in ``version`` or
+    ``class CachedBash(S3KVCachingMixin, BashOperator): ...``. What an operator does is beyond what a key
+    can see: cache those whose result follows from their fields, and name other causes in ``version`` or
     ``depends_on``. A deferred operator's result is stored when it resumes.
+
+    Parameters
+    ----------
+    policy : s3kv_flow.Policy, optional
+        The options of the caching. They are no arguments of their own here, for operators have some of
+        these names.
+    cache_options : dict, optional
+        Options that are templates, or override the policy's: ``tags``, ``max_age_days``, ``version``.
+    s3kv_conn_id : str, optional
+        A connection of type ``s3kv``; see `S3KVCachedOperator`.
+    on_hit : {"success", "skip"}
+        ``"skip"`` ends the task as skipped where its result is cached already.
+    **kwargs
+        The operator's own.
     """
 
     template_fields: Sequence[str] = ("cache_options", "s3kv")
@@ -60,13 +72,10 @@ class S3KVCachingMixin(BaseOperator):  # type: ignore[misc]
         s3kv: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        own = {"name"} & kwargs.keys()  # of many operators it is an argument of theirs
-        kept = {name: kwargs.pop(name) for name in own}
-        templates, others = split(kwargs)
-        super().__init__(**kwargs, **kept)  # an operator has no attributes before
-        self.cache_options = {**(cache_options or {}), **templates}
+        super().__init__(**kwargs)  # an operator has no attributes before
+        self.cache_options = dict(cache_options or {})
         self.s3kv = s3kv or {}
-        self.policy = _policy(policy, others)
+        self.policy = _policy(policy, {})
         self.s3kv_conn_id = s3kv_conn_id
         self.on_hit = on_hit
 
@@ -167,7 +176,7 @@ class S3KVClearOldCacheOperator(BaseOperator):  # type: ignore[misc]
         self.tag = tag
         self.tag_value = tag_value
         self.xcoms = xcoms
-        # Not `dry_run`'s own name would do: BaseOperator has a method of it.
+        # It hides a method of BaseOperator's, which nothing in Airflow calls.
         self.dry_run = dry_run
         self.s3kv_conn_id = s3kv_conn_id
 

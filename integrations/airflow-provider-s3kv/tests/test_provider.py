@@ -76,7 +76,12 @@ def test_template_fields_are_assigned() -> None:
         S3KVClearOldCacheOperator(task_id="a"),
         S3KVInvalidateOperator(task_id="b", function="f"),
         S3KVEntrySensor(task_id="c", key="k"),
-        CachedBash(task_id="d", bash_command="true", tags={"a": "b"}, ttl=3),
+        CachedBash(
+            task_id="d",
+            bash_command="true",
+            policy=CachePolicy(ttl=3),
+            cache_options={"tags": {"a": "b"}},
+        ),
     ):
         for field in type(made).template_fields:
             assert hasattr(made, field), field

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,6 +42,37 @@ def sensing():
         >> S3KVInvalidateOperator(task_id="forget", key=entry)
 
 DAG = sensing()
+"""
+
+
+DEFERRING = """
+from airflow.sdk import BaseOperator, dag
+from airflow_provider_s3kv import S3KVCachingMixin
+from airflow_provider_s3kv.triggers import S3KVEntryTrigger
+
+class Deferring(BaseOperator):
+    template_fields = ("key",)
+
+    def __init__(self, *, key, **kwargs):
+        super().__init__(**kwargs)
+        self.key = key
+
+    def execute(self, context):
+        with open("{folder}/executed", "a") as file:
+            file.write("x")
+        self.defer(trigger=S3KVEntryTrigger(self.key, 0.1), method_name="resumed")
+
+    def resumed(self, context, event=None):
+        return ["resumed", event["key"]]
+
+class CachedDeferring(S3KVCachingMixin, Deferring):
+    pass
+
+@dag(schedule=None)
+def deferring():
+    CachedDeferring(task_id="waits", key="there")
+
+DAG = deferring()
 """
 
 
@@ -88,6 +120,16 @@ def test_sensors_see_an_entry_and_it_can_be_forgotten(run: Run, conn: None) -> N
     assert first.state == "success", first.states
     assert first.value("forget") == {"entries": 1, "locked": []}
     assert not run("sensing").hit("made")
+
+
+def test_a_deferred_operators_result_is_stored_when_it_resumes(
+    run: Run, conn: None, tmp_path: Path
+) -> None:
+    S3KVHook().get_conn().add("there", 1)
+    first, second = run("deferring", DEFERRING.replace("{folder}", str(tmp_path))), run("deferring")
+    assert first.value("waits") == second.value("waits") == ["resumed", "there"]
+    assert [first.hit("waits"), second.hit("waits")] == [False, True]
+    assert (tmp_path / "executed").read_text() == "x"
 
 
 def test_the_trigger_waits_and_fires(conn: None) -> None:

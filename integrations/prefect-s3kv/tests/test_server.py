@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 EXAMPLE = Path(__file__).parents[1] / "examples" / "flights.py"
 
 FLOWS = """
-import json, sys
+import json, subprocess, sys
 from datetime import timedelta
 import s3kv_flow as s3kv
 from prefect import flow, task
@@ -78,9 +78,12 @@ def main():
 
         @flow
         def shared():
+            steps.double("task")
             return steps.double("xy", return_state=True).name
 
         told["shared"] = shared()
+        read = subprocess.run([sys.executable, "reader.py"], capture_output=True, text=True)
+        told["read"] = read.stdout or read.stderr
         dry = clear_old_cache_flow(max_days=0, dry_run=True)
         report = clear_old_cache_flow(max_days=0)
         assert dry["by_function"]["steps.square"] == 1000, dry
@@ -120,6 +123,14 @@ print(s3kv.cached(steps.double.fn, version=1)("xy"))
 """
 
 
+READER = """
+import s3kv_flow as s3kv, steps
+
+with s3kv.mode("require_hit"):
+    print(s3kv.cached(steps.double.fn, version=1)("task"))
+"""
+
+
 @pytest.fixture
 def environment(seaweed: dict[str, str], tmp_path: Path) -> dict[str, str]:
     kept = {
@@ -152,7 +163,7 @@ def run(script: Path, environment: dict[str, str], *arguments: str) -> str:
 
 
 def test_flows_blocks_runners_and_cleaning(environment: dict[str, str], tmp_path: Path) -> None:
-    for name, text in (("steps", STEPS), ("flows", FLOWS), ("script", SCRIPT)):
+    for name, text in (("steps", STEPS), ("flows", FLOWS), ("script", SCRIPT), ("reader", READER)):
         (tmp_path / f"{name}.py").write_text(text)
     # A script has stored it, and a task of a flow in another process finds it.
     assert run(tmp_path / "script.py", environment) == "xyxy\n"
@@ -165,6 +176,7 @@ def test_flows_blocks_runners_and_cleaning(environment: dict[str, str], tmp_path
         "processes": ["Cached"],
         "dask": ["Cached"],
         "shared": "Cached",
+        "read": "tasktask\n",
         "cleared": 1000,
         "artifact": True,
         "after": ["Completed"],
