@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from s3kv_flow._model import Body, ETag, Lock, Precondition, Tags
@@ -17,6 +16,9 @@ from s3kv_flow.stores.protocols import Head, PreconditionFailedError, Put
 WRITE_ID: Final = "s3kv-write"
 #: How often a write is sent again that met another one, or a server that has a bad moment.
 RETRIES: Final = 4
+FIRST_DELAY_SECONDS: Final = 0.05
+#: No write is sent again that has been tried for so long.
+BUDGET_SECONDS: Final = 10
 
 
 class _HeadAndPut(Head, Put, Protocol):
@@ -47,21 +49,42 @@ def cas_put(
     write_id = os.urandom(16).hex()
     ours = {**(metadata or {}), WRITE_ID: write_id}
     locked: dict[str, Any] = {"lock": lock} if lock else {}
-    for attempt in range(RETRIES + 1):
+
+    def attempt() -> ETag | None:
         try:
             return store.put(name, body, expect=expect, metadata=ours, tags=tags, **locked)
         except PreconditionFailedError:
             return _won(store, name, write_id)
         except StoreUnavailableError as error:
             won = _won_after(error, store, name, write_id)
-            if won is not None:
-                return won
-            # Safe to send again: if the first one lands late, it is ours by its write id.
-            if error.reason not in PASSING or attempt == RETRIES:
+            if won is None:
                 raise
-            longest = 0.05 * 2**attempt
-            time.sleep(random.random() * longest)  # noqa: S311 - spreads writers, guards nothing
-    raise AssertionError("unreachable")
+            return won
+
+    try:
+        return attempt()
+    except StoreUnavailableError as error:
+        if not _passes(error):
+            raise
+    # Safe to send again: if the first one lands late, it is ours by its write id.
+    return _again(attempt)
+
+
+def _passes(error: BaseException) -> bool:
+    return isinstance(error, StoreUnavailableError) and error.reason in PASSING
+
+
+def _again(attempt: Callable[[], ETag | None]) -> ETag | None:
+    """Send a write again while what fails may pass, within a budget, spread by chance."""
+    import tenacity  # brings asyncio along, and most writes succeed
+
+    spread = tenacity.wait_random_exponential(multiplier=FIRST_DELAY_SECONDS)
+    budget = tenacity.stop_after_attempt(RETRIES) | tenacity.stop_after_delay(BUDGET_SECONDS)
+    retrying = tenacity.Retrying(
+        wait=spread, stop=budget, retry=tenacity.retry_if_exception(_passes), reraise=True
+    )
+    retrying.sleep(random.random() * FIRST_DELAY_SECONDS)  # noqa: S311 - spreads, guards nothing
+    return retrying(attempt)
 
 
 def _won(store: Head, name: str, write_id: str) -> ETag | None:
