@@ -22,6 +22,7 @@ from s3kv_flow._decorator import CACHE_ATTRIBUTE
 from s3kv_flow._drive import run, run_async
 from s3kv_flow._events import CacheInfo
 from s3kv_flow._kv import S3KV
+from s3kv_flow._layout import cache_name
 from s3kv_flow._lease import NO_LEASES, Leases
 from s3kv_flow._model import Cleared, Entry, Hit, ObjectMeta
 from s3kv_flow._policy import Policy
@@ -38,6 +39,7 @@ __all__ = [
     "WorkLease",
     "calls_at",
     "fill",
+    "results_of",
     "sweep",
     "sweep_local",
     "valid_tags",
@@ -438,6 +440,22 @@ def _name_of(key: str) -> str:
     return match["name"] if match else key.rpartition("/")[0]
 
 
+def results_of(function: str | None) -> str:
+    """Give the prefix of the keys of one function's results, by its cache's name; of all, for None.
+
+    Examples
+    --------
+    >>> results_of("pipeline.<locals>.step"), results_of("pipeline.%3Clocals%3E.step")
+    ('cache/pipeline.%3Clocals%3E.step/', 'cache/pipeline.%3Clocals%3E.step/')
+    """
+    return "cache/" if function is None else f"cache/{_encoded(function)}/"
+
+
+def _encoded(function: str) -> str:
+    # As a person writes it, or as it stands in keys.
+    return function if "%" in function else cache_name(function)
+
+
 def sweep_local(
     max_days: float, store: S3KV | None = None, *, function: str | None = None
 ) -> Cleared:
@@ -461,7 +479,8 @@ def sweep_local(
     if max_days < 0:
         raise ConfigurationError(f"max_days={max_days!r} is negative", way_out="Give 0 or more.")
     before = backend.clock.now() - max_days * 86400
-    return backend.chain.clear(backend.layout.entries(function), stored_before=before)
+    name = None if function is None else _encoded(function)
+    return backend.chain.clear(backend.layout.entries(name), stored_before=before)
 
 
 class WorkLease:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from s3kv_flow.adapters import calls_at, sweep, sweep_local
+from s3kv_flow.adapters import calls_at, results_of, sweep, sweep_local
 from s3kv_flow.cli.output import as_json, parse_tags, print_facts, print_json, store
 from s3kv_flow.errors import KeyNotFoundError
 
@@ -78,7 +78,7 @@ def clear(
     tagged = None if tag is None else next(iter(parse_tags([tag]).items()))
     if not dry_run and tagged is None:
         sweep_local(days or 0, kv, function=name)
-    prefix = f"cache/{name}/" if name else "cache/"
+    prefix = results_of(name)
     swept = sweep(days or 0, kv, prefix=prefix, tag=tagged, dry_run=dry_run)
     _tell(as_json, {"dry_run": dry_run, **asdict(swept)})
     if swept.locked:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, Final, Literal
+from urllib.parse import quote
 
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.exceptions import AirflowException, AirflowSkipException
@@ -105,19 +106,37 @@ class Caching:
         """Note what the UI, the listener and the XCom shall show."""
         assert self._store is not None
         self.told = {"hit": ran.hit, "key": call.key, "cache": calls.name}
-        settings = self._store._backend.settings
-        name = self._store._backend.layout.entry(call.key)
-        if settings.bucket and settings.endpoint_url:
-            self.told["url"] = f"{settings.endpoint_url}/{settings.bucket}/{name}"
-        elif settings.bucket:
-            console = "https://s3.console.aws.amazon.com/s3/object"
-            self.told["url"] = f"{console}/{settings.bucket}?prefix={name}"
+        info = calls.cache_info()
+        if not ran.hit and info.errors:
+            self.told["stored"] = False  # the log says why
+        else:
+            self.told |= self._where(call)
         if ran.hit:
-            info = calls.cache_info()
             self.told |= {
                 "tier": next(iter(info.hits), ""),
                 "seconds_saved": round(info.seconds_saved, 3),
             }
+
+    def _where(self, call: CachedCall) -> dict[str, str]:
+        """Give the address of the entry; the names of objects have percent signs of their own."""
+        assert self._store is not None
+        backend = self._store._backend
+        name, settings = quote(backend.layout.entry(call.key)), backend.settings
+        if not settings.bucket:
+            return {}
+        if settings.endpoint_url:
+            return {"url": f"{settings.endpoint_url}/{settings.bucket}/{name}"}
+        console = "https://s3.console.aws.amazon.com/s3/object"
+        return {"url": f"{console}/{settings.bucket}?prefix={name}"}
+
+    def say(self, task: Any) -> None:
+        """Say in the task's own log what the cache has done."""
+        told = self.told
+        if told.get("hit"):
+            saved = told.get("seconds_saved", 0)
+            task.log.info("cache hit, %s s saved: %s (%s)", saved, told["key"], told.get("tier"))
+        else:
+            task.log.info("cache miss, computed: %s", told.get("key"))
 
     def skipped(self) -> None:
         """End the task as skipped where a hit is to be so.

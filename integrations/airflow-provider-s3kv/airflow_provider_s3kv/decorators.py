@@ -115,6 +115,7 @@ class S3KVCachedOperator(_PythonDecoratedOperator):  # type: ignore[misc]
             self.op_kwargs = self._given
         if self._caching is not None and self._caching.told:
             context["ti"].xcom_push(XCOM_KEY, self.s3kv)
+            self._caching.say(self)
             self._caching.skipped()
         return value
 

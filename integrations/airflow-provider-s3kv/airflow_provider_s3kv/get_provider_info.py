@@ -64,9 +64,11 @@ def get_provider_info() -> dict[str, Any]:
                         "description": "The prefix of all objects.",
                         "schema": text,
                     },
-                    "keyring": {
+                    # Airflow masks what is called so, in its API and in logs.
+                    "keyring_secret": {
                         "label": "Keyring",
-                        "description": "The text that `s3kv keys generate` prints; it seals all entries.",
+                        "description": "The text that `s3kv keys generate` prints, with commas in the "
+                        "place of line breaks; it seals all entries.",
                         "schema": secret,
                     },
                     "allow_unsigned_pickle": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 from typing import Any
@@ -16,7 +17,7 @@ logger = logging.getLogger("airflow_provider_s3kv")
 #: What a connection's extra may say, by the names of `s3kv_flow.S3KV`.
 EXTRAS = ("bucket", "region", "root", "cache_dir", "local_cache", "allow_unsigned_pickle")
 
-_stores: dict[tuple[Any, ...], s3kv.S3KV] = {}
+_stores: dict[str, s3kv.S3KV] = {}
 _lock = threading.Lock()
 
 
@@ -25,7 +26,8 @@ class S3KVHook(BaseHook):
 
     Host (with port and schema) is the endpoint, AWS where there is none; login and password are the
     credentials, the ordinary AWS chain where there are none; the extra has ``bucket``, ``region``,
-    ``root``, ``keyring`` (its text), ``cache_dir``, ``local_cache``, ``allow_unsigned_pickle``.
+    ``root``, ``keyring_secret`` (the text of a keyring), ``cache_dir``, ``local_cache``,
+    ``allow_unsigned_pickle``.
 
     Parameters
     ----------
@@ -89,15 +91,27 @@ def store_of(connection: Any) -> s3kv.S3KV:
     if connection.login:
         settings["access_key_id"] = connection.login
         settings["secret_access_key"] = connection.password
-    if extra.get("keyring"):
-        settings["keyring"] = extra["keyring"]
-    which = tuple(sorted(settings.items()))
+    keyring = extra.get("keyring_secret") or extra.get("keyring")
+    if keyring:
+        _mask(keyring)
+        settings["keyring"] = keyring
+    which = json.dumps(settings, sort_keys=True, default=repr)
     with _lock:
         if which not in _stores:
-            if "keyring" in settings:
-                settings["keyring"] = Keyring.parse(settings["keyring"])
+            if keyring:
+                settings["keyring"] = Keyring.parse(keyring)
             _stores[which] = s3kv.S3KV(**settings)
         return _stores[which]
+
+
+def _mask(keyring: str) -> None:
+    """Keep the keys of a keyring out of logs, whatever a task prints."""
+    from airflow.sdk.log import mask_secret
+
+    for line in keyring.replace(",", "\n").splitlines():
+        _, _, secret = line.strip().partition(":")
+        if secret:
+            mask_secret(secret)
 
 
 def store_for_task(conn_id: str | None) -> s3kv.S3KV:
@@ -115,4 +129,14 @@ def store_for_task(conn_id: str | None) -> s3kv.S3KV:
     try:
         return S3KVHook().get_conn()
     except AirflowNotFoundException:
-        return s3kv.default_store()
+        store = s3kv.default_store()
+        if store._backend.local_only and "s3kv_default" not in _said:
+            _said.add("s3kv_default")
+            logger.warning(
+                "there is no connection s3kv_default, and no S3_BUCKET: results are cached on this "
+                "machine only, and shared with no other"
+            )
+        return store
+
+
+_said: set[str] = set()

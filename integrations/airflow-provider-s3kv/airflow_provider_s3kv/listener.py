@@ -1,4 +1,4 @@
-"""Counts hits and misses of cached tasks in Airflow's metrics, and says them in the log."""
+"""Counts hits and misses of cached tasks in Airflow's metrics."""
 
 from __future__ import annotations
 
@@ -12,12 +12,21 @@ logger = logging.getLogger("airflow_provider_s3kv")
 
 @hookimpl  # type: ignore[untyped-decorator]
 def on_task_instance_success(previous_state: Any, task_instance: Any) -> None:
-    """Note what the cache did for a task that has succeeded."""
+    """Count what the cache did for a task that has succeeded."""
+    _count(task_instance)
+
+
+@hookimpl  # type: ignore[untyped-decorator]
+def on_task_instance_skipped(previous_state: Any, task_instance: Any) -> None:
+    """Count a hit that was asked to be skipped."""
+    _count(task_instance)
+
+
+def _count(task_instance: Any) -> None:
     told = getattr(getattr(task_instance, "task", None), "s3kv", None)
     if not isinstance(told, dict) or "hit" not in told:
         return
     what = "hit" if told["hit"] else "miss"
-    logger.info("%s: %s %s", task_instance.task_id, what, told.get("key", ""))
     try:
         from airflow.sdk.observability import stats
 

@@ -18,10 +18,10 @@ from airflow_provider_s3kv.caching import (
 )
 from airflow_provider_s3kv.decorators import _policy
 from airflow_provider_s3kv.hooks import store_for_task
-from s3kv_flow.adapters import CachedCall, CachedCalls, Ran, sweep, sweep_local
+from s3kv_flow.adapters import CachedCall, CachedCalls, Ran, results_of, sweep, sweep_local
 
 
-def result_of(operator: Any, fields: dict[str, Any]) -> None:
+def operator_result(operator: Any, fields: dict[str, Any]) -> None:
     """Stand for what an operator does: its class, and its rendered fields."""
 
 
@@ -118,7 +118,7 @@ class S3KVCachingMixin(BaseOperator):  # type: ignore[misc]
         shown = {
             name: getattr(self, name) for name in fields if name not in ("cache_options", "s3kv")
         }
-        calls = opened.calls(result_of)
+        calls = opened.calls(operator_result)
         call = opened.call(calls, kind, shown)
         return None if call is None else (opened, calls, call)
 
@@ -130,6 +130,7 @@ class S3KVCachingMixin(BaseOperator):  # type: ignore[misc]
         if ran.hit:
             self.outlets: list[Any] = []
         context["ti"].xcom_push(XCOM_KEY, self.s3kv)
+        caching.say(self)
         caching.skipped()
         return ran.value
 
@@ -186,7 +187,7 @@ class S3KVClearOldCacheOperator(BaseOperator):  # type: ignore[misc]
         max_days = float(self.max_days)
         dry = str(self.dry_run).strip().lower() in ("true", "1", "yes", "on")
         tag = (self.tag, self.tag_value or "") if self.tag else None
-        prefix = f"cache/{self.function}/" if self.function else "cache/"
+        prefix = results_of(self.function)
         # First, for what goes in S3 goes here, too.
         local = None if dry or tag else sweep_local(max_days, store, function=self.function)
         swept = sweep(max_days, store, prefix=prefix, tag=tag, dry_run=dry)
@@ -263,7 +264,9 @@ class S3KVInvalidateOperator(BaseOperator):  # type: ignore[misc]
             deleted = store.delete_by_tag(self.tag, self.tag_value or "")
             return {"entries": deleted.count, "locked": list(deleted.locked)}
         if self.function is not None:
-            swept = sweep(0, store, prefix=f"cache/{self.function}/")
+            swept = sweep(0, store, prefix=results_of(self.function))
+            if not swept.count and not swept.locked:
+                self.log.warning("there are no results of a function %s", self.function)
             return {"entries": swept.count, "locked": list(swept.locked)}
         from s3kv_flow.adapters import calls_at
 

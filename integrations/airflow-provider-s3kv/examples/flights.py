@@ -2,7 +2,8 @@
 
 Put it into the dags folder, with a connection ``s3kv_default`` (or S3_BUCKET and so on set). Edit
 ``LATE_MINUTES``: only what depends on it runs again. Trigger it with ``{"s3kv_refresh": true}`` to
-compute all of it again, or with ``{"s3kv_refresh": ["load"]}`` a part.
+compute all of it again, or with ``{"s3kv_refresh": ["load"]}`` a part. Frames are much for Airflow's
+database: set the XCom backend airflow_provider_s3kv.xcom.S3KVXComBackend.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def connection(seaweed: dict[str, str]) -> str:
             "host": seaweed["S3_ENDPOINT_URL"],
             "login": seaweed["AWS_ACCESS_KEY_ID"],
             "password": seaweed["AWS_SECRET_ACCESS_KEY"],
-            "extra": {"bucket": "results", "keyring": keyring},
+            "extra": {"bucket": "results", "keyring_secret": keyring},
         }
     )
 

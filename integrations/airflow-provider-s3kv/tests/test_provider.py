@@ -35,7 +35,7 @@ def test_airflow_finds_it() -> None:
     manager = ProvidersManager()
     assert "airflow-provider-s3kv" in manager.providers
     fields = manager.connection_form_widgets
-    assert fields["extra__s3kv__keyring"].is_sensitive
+    assert fields["extra__s3kv__keyring_secret"].is_sensitive
     assert "extra__s3kv__bucket" in fields
     from airflow.sdk import task
 

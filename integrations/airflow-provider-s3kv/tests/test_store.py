@@ -45,6 +45,17 @@ DAG = sensing()
 """
 
 
+FORGETTING = """
+from airflow.sdk import dag
+from airflow_provider_s3kv import S3KVInvalidateOperator
+
+@dag(schedule=None)
+def forgetting():
+    S3KVInvalidateOperator(task_id="forget", function="{function}")
+
+DAG = forgetting()
+"""
+
 DEFERRING = """
 from airflow.sdk import BaseOperator, dag
 from airflow_provider_s3kv import S3KVCachingMixin
@@ -95,6 +106,40 @@ def test_a_connection_gives_a_store_and_is_tested(conn: None, connection: str, m
     works, said = S3KVHook("missing").test_connection()
     assert not works
     assert wrong["password"] not in repr(store)
+
+
+def test_a_keyring_is_masked_in_logs(conn: None, connection: str) -> None:
+    from airflow.sdk._shared.secrets_masker import redact
+
+    S3KVHook().get_conn()
+    keyring = json.loads(connection)["extra"]["keyring_secret"]
+    secret = keyring.strip().partition(":")[2]
+    assert secret not in str(redact(f"printed by a task: {secret}"))
+    # Under the name it has in a form, Airflow itself takes it for a secret.
+    assert secret not in str(redact({"keyring_secret": secret}))
+
+
+def test_the_link_leads_to_the_object(run: Run, conn: None) -> None:
+    from urllib.parse import unquote, urlsplit
+
+    told = run("sensing", SENSING).xcoms["made", -1, "s3kv"]
+    _, bucket, name = unquote(urlsplit(told["url"]).path).split("/", 2)
+    assert bucket == "results"
+    assert "%3Clocals%3E" in name  # which is a part of the object's own name
+    assert name.removeprefix("s3kv/").removesuffix(".s3kv") == told["key"]
+
+
+def test_a_function_is_named_as_a_person_writes_it(run: Run, conn: None) -> None:
+    store = S3KVHook().get_conn()
+
+    def inner(x: int) -> int:
+        return x
+
+    cached = store.cached(inner)
+    cached(1)
+    text = FORGETTING.replace("{function}", f"{inner.__module__}.{inner.__qualname__}")
+    assert run("forgetting", text).value("forget")["entries"] == 1
+    assert not cached.contains(1)
 
 
 def test_cleaning_tells_clears_and_keeps_what_is_locked(run: Run, conn: None) -> None:

@@ -10,7 +10,7 @@ from prefect.cache_policies import NO_CACHE
 
 from prefect_s3kv.events import emit
 from prefect_s3kv.storage import OTHERS, S3KVStorage
-from s3kv_flow.adapters import sweep, sweep_local
+from s3kv_flow.adapters import results_of, sweep, sweep_local
 
 
 @task(name="clear-old-cache", cache_policy=NO_CACHE, persist_result=False)
@@ -61,7 +61,7 @@ def clear_old_cache(
         local = sweep_local(max_days, store, function=function)
         report |= {"local_entries": local.entries, "local_bytes": local.size_bytes}
     if in_s3:
-        prefixes = [f"cache/{function}/"] if function else ["cache/", OTHERS]
+        prefixes = [results_of(function)] if function else ["cache/", OTHERS]
         chosen = None if tag is None else (tag, tag_value or "")
         for prefix in prefixes:
             swept = sweep(max_days, store, prefix=prefix, tag=chosen, dry_run=dry_run)
