@@ -154,7 +154,7 @@ class Worker:
             thread.start()
         for thread in threads:
             thread.join()
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 100  # a request may wait for 30 s, and be repeated
         while heart._held and time.monotonic() < deadline:
             time.sleep(0.1)
         gc.collect()

@@ -28,7 +28,7 @@ from .soak_worker import KEYS, right
 WORKER = Path(__file__).with_name("soak_worker.py")
 WORKERS = 4
 #: Beyond its time, a worker may wait for what is under way, and look whether all was given back.
-MORE_SECONDS = 120
+MORE_SECONDS = 200
 
 
 class Faults:
