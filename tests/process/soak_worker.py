@@ -10,6 +10,7 @@ import random
 import sys
 import threading
 import time
+import traceback
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ if os.environ.get("CLOCK_HOURS"):  # this machine's clock is wrong by so much
     time.time = lambda: _time() + 3600 * float(os.environ["CLOCK_HOURS"])
 
 import s3kv_flow as s3kv
-from s3kv_flow._lease import heart
+from s3kv_flow._lease import Lease, heart
 
 KEYS = 12
 THREADS = 3
@@ -27,6 +28,15 @@ THREADS = 3
 
 def right(x: int) -> dict[str, Any]:
     return {"x": x, "squares": (x * x, [x] * 500)}
+
+
+def describe(lease: Lease) -> str:
+    return f"{type(lease).__name__} {vars(lease)}"
+
+
+def stacks() -> list[str]:
+    """Say what every thread does: it tells who holds what should have been given back."""
+    return ["".join(traceback.format_stack(frame)[-8:]) for frame in sys._current_frames().values()]
 
 
 class OwnError(Exception):
@@ -166,7 +176,8 @@ class Worker:
             "written": self.written,
             "tried": self.tried,
             "merged": self.merged,
-            "held": len(heart._held),
+            "held": [describe(lease) for lease in heart._held.values()],
+            "stacks": stacks() if heart._held else [],
             "flying": len(self.kv._backend.flight._flying),
             "threads": len(names),
             "names": names,

@@ -141,7 +141,7 @@ def look_at(reports: list[dict[str, Any]]) -> None:
     for report in reports:
         assert report["wrong"] == [], report
         assert report["calls"] > 20, report
-        assert report["held"] == 0, report
+        assert report["held"] == [], "\n".join([str(report["held"]), *report["stacks"]])
         assert report["flying"] == 0, report
         assert report["threads"] < 60, report
         before, after = report["descriptors"]
