@@ -148,7 +148,7 @@ async def _claimed(cache: FunctionCache, begin: Begin, call: Call) -> Any:
         if not future.cancelled() and future.exception() is None:
             step = future.result()
             if isinstance(step, (Claim, Pending)):
-                cache.abandon(step, _Cancelled())
+                _abandon(cache, step, _Cancelled())
 
     try:
         return await _wrapped(future)

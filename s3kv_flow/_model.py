@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import mmap
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -155,7 +155,8 @@ class Opened:
     """An entry whose bytes were verified: its header and its payload in the clear.
 
     ``shared`` says that a tier holds the same payload, so that a value must not alias it.
-    ``value`` is kept where it cannot be changed, so that a hit from memory decodes it once.
+    ``value`` is kept where it cannot be changed, so that a hit from memory decodes it once;
+    ``copy`` gives an own one of what is small and flat, once it has been decoded twice.
     """
 
     suite: int
@@ -163,6 +164,8 @@ class Opened:
     payload: memoryview
     shared: bool = False
     value: Any = UNDECODED
+    copy: Callable[[], Any] | None = None
+    decoded: bool = False
 
     def parts(self) -> tuple[dict[str, Any], list[memoryview]]:
         """Give what the codec said of the value, and its buffers.

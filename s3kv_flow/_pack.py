@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -21,6 +22,10 @@ from s3kv_flow.errors import ConfigurationError, SealError, UnsafeCodecError
 
 #: What a hit may give to several callers.
 _IMMUTABLE: Final = frozenset({type(None), bool, int, float, str, bytes})
+#: Objects take about ten times the bytes of their text: only so small ones are kept to be copied
+#: to whoever hits again, and only so many.
+COPIED_BYTES: Final = 4096
+COPIES_KEPT: Final = 512
 #: What a codec says of a value stands in the header up to here, else at the payload's end.
 INDEX_IN_HEADER_BYTES: Final = 8192
 #: Below, a frame of zstd costs more than it saves.
@@ -78,6 +83,8 @@ class Pack:
         self.keyring = keyring
         self.codecs = Codecs()
         self._hidden = hidden
+        #: Whose values are kept to be copied.
+        self._copied: deque[Opened] = deque()
         self._allow_unsigned_pickle = allow_unsigned_pickle
         self._seals_pickles = keyring is not None or allow_unsigned_pickle
 
@@ -237,9 +244,17 @@ class Pack:
         """
         if opened.value is not UNDECODED:
             return opened.value
+        if opened.copy is not None:
+            return opened.copy()
         value = self._decoded(opened)
         if type(value) in _IMMUTABLE:
             opened.value = value
+        elif opened.decoded and opened.payload.nbytes <= COPIED_BYTES and _is_flat(value):
+            opened.copy = value.copy().copy
+            if len(self._copied) == COPIES_KEPT:
+                self._copied.popleft().copy = None
+            self._copied.append(opened)
+        opened.decoded = True
         return value
 
     def _decoded(self, opened: Opened) -> Any:
@@ -282,6 +297,13 @@ class Pack:
         if self._hidden is not None:  # a plain digest of a key could be guessed
             return self._hidden.digest(text)
         return str(xxhash.xxh3_128_hexdigest(text.encode()))
+
+
+def _is_flat(value: Any) -> bool:
+    """Whether a shallow copy of a value shares nothing with it that can be changed."""
+    if type(value) is dict:
+        return _IMMUTABLE.issuperset(map(type, value.values()))
+    return type(value) is list and _IMMUTABLE.issuperset(map(type, value))
 
 
 def _lay_out(buffers: Body) -> tuple[list[list[int]], list[Any]]:

@@ -20,7 +20,7 @@ from s3kv_flow.codecs.base import Codec
 from s3kv_flow.codecs.model import declared_model
 from s3kv_flow.codecs.registry import AUTO, Codecs, register_codec
 from s3kv_flow.errors import EncodingError, S3KVError
-from s3kv_flow.keys.call import BindingError, CallKey
+from s3kv_flow.keys.call import BindingError, CallKey, is_short
 from s3kv_flow.keys.code import Identity
 from s3kv_flow.keys.digest import DIGESTS
 from s3kv_flow.keys.parts import Parts
@@ -28,15 +28,8 @@ from s3kv_flow.keys.source import module_name
 
 logger = logging.getLogger("s3kv_flow")
 
-#: Values of these types are equal only where their tokens are; floats are not of them (0.0, -0.0).
-_PLAIN: Final = frozenset({int, str, bytes, bool, type(None)})
-#: The types of arguments that were found to be plain, call by call.
-_plain_types: Final[set[tuple[type, ...]]] = set()
-#: Longer texts are not kept for the sake of a name.
-LONGEST_KEPT: Final = 256
-
 #: Of so many calls the names are kept, for the same ones come again.
-NAMES_KEPT: Final = 4096
+CALLS_KEPT: Final = 4096
 
 
 # The values of a hit are made at each call, and a frozen dataclass takes several times as long.
@@ -77,8 +70,9 @@ class Calls:
             digest=DIGESTS[policy.key_hash],
         )
         self._backend = backend
-        #: The names of recent calls, by what their digests are made of.
-        self._names: dict[Any, tuple[str, str]] = {}
+        #: Recent calls, by what their digests are made of or something quicker to have. Without
+        #: their arguments, unless these are plain.
+        self._known: dict[Any, Call] = {}
         self._named_for: Backend | None = None
         self._prefix = f"cache/{self.name}/"
         self._unchecked_seconds = policy.revalidate_after.total_seconds()
@@ -105,7 +99,7 @@ class Calls:
         self.name = name
         self.counters = Counters(name)
         self._prefix = f"cache/{name}/"
-        self._names = {}
+        self._known = {}
 
     @property
     def backend(self) -> Backend:
@@ -124,30 +118,29 @@ class Calls:
         TypeError
             The arguments do not fit the function.
         """
-        backend = self._backend()
-        if backend is not self._named_for:  # another default store, with another root perhaps
-            self._names, self._named_for = {}, backend
-        types = None if kwargs or len(args) != self._keys.exactly else tuple(map(type, args))
-        if types is not None and (types in _plain_types or _PLAIN.issuperset(types)):
-            # They are as good as their tokens: equal values of equal types have equal ones.
-            _plain_types.add(types)
-            which: Any = (self.identity.token(self._keys.digest), types, args)
-            names = self._names.get(which)
-            if names is None:
-                names = self._name(backend, self._keys.material(args, kwargs))
-                if sum(map(_length, args)) <= LONGEST_KEPT:
-                    self._names[which] = names
-        else:
-            material = self._keys.material(args, kwargs)
-            names = self._names.get(material) or self._name(backend, material)
-            self._names[material] = names
-        return Call(names[0], names[1], args, kwargs)
+        return self._call(self._backend(), args, kwargs)
 
-    def _name(self, backend: Backend, material: bytes) -> tuple[str, str]:
-        if len(self._names) >= NAMES_KEPT:
-            self._names.clear()
-        key = entry_key(self.name, self._keys.digest_of(material))
-        return key, backend.layout.entry(key)
+    def _call(self, backend: Backend, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
+        if backend is not self._named_for:  # another default store, with another root perhaps
+            self._known, self._named_for = {}, backend
+        which = self._keys.quick(args, kwargs)
+        known = self._known.get(which)
+        if known is not None:
+            # Plain arguments that are equal are as good as each other, and so is their call.
+            return known if type(which) is tuple else Call(known.key, known.object_name, args, kwargs)
+        material = self._keys.material(args, kwargs)
+        known = self._known.get(material)
+        if known is None:
+            key = entry_key(self.name, self._keys.digest_of(material))
+            known = Call(key, backend.layout.entry(key), (), {})
+        call = Call(known.key, known.object_name, args, kwargs)
+        if len(self._known) >= CALLS_KEPT:
+            self._known.clear()
+        if is_short(which):
+            self._known[which] = call if type(which) is tuple else known
+        else:
+            self._known[material] = known
+        return call
 
     def key_of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """Give the call's logical key, which is the same in every store."""
@@ -156,17 +149,18 @@ class Calls:
     def call_or_none(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call | None:
         """Give the call's key; None where it has none, and the function shall just run."""
         try:
-            if self._backend().mode == "off":
+            backend = self._backend()
+            if backend.mode == "off":
                 return None
         except Exception as error:
             self._failed(error)
             return None
         try:
-            return self.call(args, kwargs)
+            return self._call(backend, args, kwargs)
         except BindingError:
             return None  # the function itself says it better
         except Exception as error:
-            if self.policy.on_error == "raise" or self._backend().mode == "require_hit":
+            if self.policy.on_error == "raise" or backend.mode == "require_hit":
                 raise
             self.counters.miss(MissReason.UNHASHABLE.value)
             self._say("key", f"computes without the cache: {error}")
@@ -204,10 +198,6 @@ class Calls:
         if topic not in self._said:
             self._said.add(topic)
             logger.warning("cache %s: %s", self.name, text)
-
-
-def _length(value: Any) -> int:
-    return len(value) if isinstance(value, (str, bytes)) else 0
 
 
 def _seconds(duration: timedelta | None) -> float | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Union
 
 from s3kv_flow.errors import ConfigurationError, UnhashableArgumentError
 from s3kv_flow.keys import handlers as handlers
@@ -15,11 +15,22 @@ from s3kv_flow.keys.code import Identity
 from s3kv_flow.keys.deep import on_a_deep_stack
 from s3kv_flow.keys.digest import SCHEME, XXH3_128, Digest
 from s3kv_flow.keys.parts import Parts, of_call
+from s3kv_flow.keys.stream import TREES, stream_digest
 from s3kv_flow.keys.token import INLINE_BYTES, SCALARS, Encoder
 
 _Kind = inspect.Parameter
 
 _INLINE: Final = INLINE_BYTES + 2
+
+#: Values of these types are equal only where their tokens are; floats are not of them (0.0, -0.0).
+_PLAIN: Final = frozenset({int, str, bytes, bool, type(None)})
+_STREAMED: Final = _PLAIN | TREES | {float}
+
+
+#: See `CallKey.quick`.
+Quick = Union[bytes, tuple[bytes, tuple[type, ...], tuple[Any, ...]], None]
+#: Longer arguments are not kept for the sake of a look-up.
+LONGEST_KEPT: Final = 256
 
 
 class BindingError(TypeError):
@@ -76,8 +87,10 @@ class CallKey:
             if name not in self._ignore
         }
         self._simple = self._simple_prefixes()
-        #: With so many positional arguments a call is nothing but these: no default, none left out.
-        self.exactly = -1 if self._simple is None else len(self._simple)
+        #: Whether equal arguments have equal keys: nobody computes them, no default can change.
+        self._pure = key is None and all(
+            one.default is one.empty or type(one.default) in SCALARS for one in parameters.values()
+        )
 
     def _simple_prefixes(self) -> list[bytes] | None:
         """Give the prefixes in order, where a call of that many positional arguments binds as it stands."""
@@ -90,6 +103,22 @@ class CallKey:
         ):
             return None
         return [self._prefixes[one.name] for one in parameters]
+
+    def quick(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Quick:
+        """Give something that is equal for two calls of this process only where their keys are.
+
+        None where there is nothing that is quicker to have than the key. Equal calls may well
+        have several.
+        """
+        if not self._pure:
+            return None
+        types = tuple(map(type, args))
+        if not kwargs and _PLAIN.issuperset(types):
+            return self.identity.token(self.digest), types, args
+        if _STREAMED.issuperset(types) and _STREAMED.issuperset(map(type, kwargs.values())):
+            stream = stream_digest((args, kwargs), self.digest)
+            return None if stream is None else self.identity.token(self.digest) + stream
+        return None
 
     def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
         """Give the digest of a call, in hex.
@@ -193,6 +222,17 @@ def _token(encoder: Encoder, name: str, value: Any) -> bytes:
         )
         refused.within(name)
         raise refused from error
+
+
+def is_short(which: Quick) -> bool:
+    """Whether what `CallKey.quick` gave takes little memory."""
+    if isinstance(which, tuple):
+        return sum(map(_length, which[2])) <= LONGEST_KEPT
+    return which is not None
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, (str, bytes)) else 0
 
 
 def _signature(function: Callable[..., Any]) -> inspect.Signature | None:
