@@ -277,10 +277,6 @@ class Backend:
         blob.opened, blob.stored_bytes = opened, meta.size_bytes
         return blob
 
-    def verify(self, key: str, blob: Blob) -> None:
-        """Open a blob that a local tier held."""
-        blob.opened = self.pack.open_local(key, blob)
-
     def close(self) -> None:
         """Let go of connections and files; everything is opened again when it is needed."""
         self.chain.close()

@@ -8,9 +8,10 @@ from datetime import datetime, timezone
 from typing import Any, Final
 
 from s3kv_flow._cache import Call, FunctionCache
-from s3kv_flow._model import Entry
+from s3kv_flow._model import Buffer, Entry
 from s3kv_flow._parallel import in_parallel
 from s3kv_flow.envelope import header as envelope
+from s3kv_flow.envelope.local import is_local, open_local
 from s3kv_flow.errors import SealError
 from s3kv_flow.keys import parts as key_parts
 
@@ -205,18 +206,24 @@ def _stored(cache: FunctionCache, name: str) -> _Stored | None:
         blobs = [blob for tier in backend.chain.local if (blob := tier.get(name)) is not None]
         if not blobs:
             return None
-        head, size = memoryview(next(iter(blobs[-1].parts))), blobs[-1].size_bytes
+        head, size = next(iter(blobs[-1].parts)), blobs[-1].size_bytes
     else:
         found = backend.objects.get_start(name, HEAD_BYTES)
         if found is None:
             return None
         head, size = found.body, found.meta.size_bytes
     try:
-        _, start, _ = envelope.split(head)
-        header = envelope.load(start)
+        header = _header(head)
         return _Stored(_entry(cache, name, header, size), key_parts.load(header.get("parts")))
     except (SealError, ValueError, TypeError, KeyError, OverflowError, OSError):
         return None
+
+
+def _header(data: Buffer) -> dict[str, Any]:
+    if is_local(data):
+        return open_local(data, known=True)[1].header
+    _, start, _ = envelope.split(memoryview(data))
+    return envelope.load(start)
 
 
 def _entry(cache: FunctionCache, name: str, header: dict[str, Any], size: int) -> Entry:

@@ -152,7 +152,7 @@ class Version:
 
 @dataclass(slots=True)
 class Opened:
-    """An entry whose bytes were verified: its header and its payload in the clear.
+    """An entry whose bytes were verified: its payload in the clear, and what its header says.
 
     ``shared`` says that a tier holds the same payload, so that a value must not alias it.
     ``value`` is kept where it cannot be changed, so that a hit from memory decodes it once;
@@ -160,12 +160,51 @@ class Opened:
     """
 
     suite: int
-    header: dict[str, Any]
+    codec: str
+    created: float
+    compute_seconds: float
     payload: memoryview
+    text_or_header: memoryview | dict[str, Any]
+    """The header as JSON, until somebody asks for more than stands here."""
+    is_one_buffer: bool = False
+    """The payload is one buffer as it stands, and the codec said nothing more of the value."""
     shared: bool = False
     value: Any = UNDECODED
     copy: Callable[[], Any] | None = None
     decoded: bool = False
+
+    @classmethod
+    def of(cls, suite: int, header: dict[str, Any], payload: memoryview) -> Opened:
+        """Take from a header what is asked for at every hit.
+
+        Raises
+        ------
+        SealError
+            Something of it is of another type.
+        """
+        codec, created = header.get("codec", ""), header.get("created", 0.0)
+        compute = header.get("compute", 0.0)
+        if (
+            not isinstance(codec, str)
+            or not isinstance(created, (int, float))
+            or not isinstance(compute, (int, float))
+        ):
+            raise SealError("the entry's header says something else than it should")
+        return cls(suite, codec, created, compute, payload, header)
+
+    @property
+    def header(self) -> dict[str, Any]:
+        """All that the header says.
+
+        Raises
+        ------
+        SealError
+            It cannot be read.
+        """
+        header = self.text_or_header
+        if not isinstance(header, dict):
+            header = self.text_or_header = read_header(header)
+        return header
 
     def parts(self) -> tuple[dict[str, Any], list[memoryview]]:
         """Give what the codec said of the value, and its buffers.
@@ -175,6 +214,8 @@ class Opened:
         SealError
             A buffer lies outside of the payload.
         """
+        if self.is_one_buffer:
+            return {}, [self.payload]
         index = self.header
         if "index" in index:
             index = json.loads(bytes(self._cut(*index["index"])))
@@ -184,6 +225,23 @@ class Opened:
         if offset < 0 or length < 0 or offset + length > self.payload.nbytes:
             raise SealError("a buffer of the entry lies outside of its body")
         return self.payload[offset : offset + length]
+
+
+def read_header(text: memoryview) -> dict[str, Any]:
+    """Read a header, which is JSON.
+
+    Raises
+    ------
+    SealError
+        It is no JSON object.
+    """
+    try:
+        header = json.loads(str(text, "ascii"))
+    except (ValueError, RecursionError) as error:
+        raise SealError("the entry's header cannot be read") from error
+    if not isinstance(header, dict):
+        raise SealError("the entry's header cannot be read")
+    return header
 
 
 @dataclass(slots=True)
@@ -234,8 +292,8 @@ class Hit(Generic[V]):
     value: V
     stale: bool = False
     """It is older than ``max_age``, and somebody should compute it again meanwhile."""
-    header: Mapping[str, Any] | None = None
-    """What its entry says of it; None where it was just computed."""
+    entry: Opened | None = None
+    """Its entry; None where it was just computed."""
 
 
 @dataclass(frozen=True, slots=True)

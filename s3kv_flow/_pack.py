@@ -6,7 +6,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import xxhash
@@ -16,8 +16,9 @@ from s3kv_flow.codecs.base import Codec
 from s3kv_flow.codecs.registry import AUTO, Codecs
 from s3kv_flow.envelope.header import ALIGNMENT, SUITE_CHECKSUM, is_entry
 from s3kv_flow.envelope.keyring import KeyProvider
+from s3kv_flow.envelope.local import dump_local, is_local, open_local
 from s3kv_flow.envelope.names import HiddenNames
-from s3kv_flow.envelope.seal import open_known, open_sealed, seal
+from s3kv_flow.envelope.seal import open_sealed, seal
 from s3kv_flow.errors import ConfigurationError, SealError, UnsafeCodecError
 
 #: What a hit may give to several callers.
@@ -80,6 +81,7 @@ class Pack:
         hidden: HiddenNames | None = None,
     ) -> None:
         self.store_id = store_id
+        self._binding = f"{len(store_id)}:{store_id}"
         self.keyring = keyring
         self.codecs = Codecs()
         self._hidden = hidden
@@ -175,11 +177,12 @@ class Pack:
             It is not what was stored there.
         """
         (part,) = blob.parts
-        data = memoryview(part)
-        opened = (
-            open_known(data, self.keyring) if blob.verified else open_sealed(data, self.keyring)
-        )
-        return self._checked(key, opened)
+        if not is_local(part):
+            return self._checked(key, open_sealed(memoryview(part), self.keyring))
+        bound, opened = open_local(part, known=blob.verified)
+        if bound != self.bind(key).encode():
+            raise SealError("the local copy is of another key or another store", key=key)
+        return opened
 
     def local(self, packed: Packed, *, etag: ETag | None, now: float, opened: bool) -> Blob:
         """Give what a local tier shall hold: the entry in the clear, for a private folder.
@@ -187,9 +190,9 @@ class Pack:
         A pickle stays sealed there, so that each read of it is verified against the keyring and
         nobody who can write to the folder can have code run.
         """
-        sealed = not opened or not packed.codec.safe
-        parts = seal(packed.header, packed.payload, self.keyring if sealed else None)
-        return Blob(parts, etag, now)
+        if opened and packed.codec.safe:
+            return Blob(dump_local(packed.header, packed.payload), etag, now)
+        return Blob(seal(packed.header, packed.payload, self.keyring), etag, now)
 
     def repacked(self, opened: Opened) -> Packed:
         """Give an opened entry as if it had just been encoded."""
@@ -226,7 +229,8 @@ class Pack:
 
     def document(self, data: memoryview) -> Opened:
         """Give a plain JSON document as if it were an entry."""
-        return Opened(SUITE_CHECKSUM, {"codec": "json", "buffers": [[0, data.nbytes]]}, data)
+        header = {"codec": "json", "buffers": [[0, data.nbytes]], "arguments": {}}
+        return Opened.of(SUITE_CHECKSUM, header, data)
 
     def open_object(self, key: str, data: memoryview) -> Opened:
         """Open an object that may be a plain document or an entry."""
@@ -259,17 +263,18 @@ class Pack:
 
     def _decoded(self, opened: Opened) -> Any:
         try:
-            codec = self.codecs.named(opened.header["codec"])
+            codec = self.codecs.named(opened.codec)
+            self._check_trust(codec, opened)
             if codec.aliases and (opened.shared or opened.payload.readonly):
                 private = memoryview(bytearray(opened.payload))
-                opened = Opened(opened.suite, opened.header, private)
+                opened = replace(opened, payload=private)
             arguments, buffers = opened.parts()
             return codec.decode(arguments, buffers)
         except SealError:
             raise
         except Exception as error:
             raise SealError(
-                f"the entry's {opened.header.get('codec')} value cannot be decoded here: "
+                f"the entry's {opened.codec} value cannot be decoded here: "
                 f"{type(error).__name__}: {error}"
             ) from error
 
@@ -278,22 +283,28 @@ class Pack:
         if header.get("bind") != self.bind(key):
             raise SealError("the entry was stored under another key or in another store", key=key)
         try:
-            codec = self.codecs.named(str(header.get("codec")))
+            self._check_trust(self.codecs.named(opened.codec), opened)
         except ConfigurationError as error:
             raise SealError(f"{error.what}, which the entry was made with", key=key) from None
-        if not codec.safe and opened.suite == SUITE_CHECKSUM and not self._allow_unsigned_pickle:
-            raise UntrustedError(
-                "the entry is a pickle that nobody vouches for",
-                key=key,
-                way_out="Seal entries with a keyring (`s3kv keys generate`).",
-            )
+        except UntrustedError as error:
+            error.key = key
+            raise
         if header.get("compression"):
-            opened = Opened(opened.suite, header, _decompress(opened.payload, header))
+            opened = replace(opened, payload=_decompress(opened.payload, header))
         return opened
+
+    def _check_trust(self, codec: Codec, opened: Opened) -> None:
+        """Refuse what runs code on reading, and is not sealed."""
+        if codec.safe or opened.suite != SUITE_CHECKSUM or self._allow_unsigned_pickle:
+            return
+        raise UntrustedError(
+            "the entry is a pickle that nobody vouches for",
+            way_out="Seal entries with a keyring (`s3kv keys generate`).",
+        )
 
     def bind(self, key: str) -> str:
         """Give what ties an entry to this store and key."""
-        text = f"{len(self.store_id)}:{self.store_id}{key}"
+        text = self._binding + key
         if self._hidden is not None:  # a plain digest of a key could be guessed
             return self._hidden.digest(text)
         return str(xxhash.xxh3_128_hexdigest(text.encode()))

@@ -127,7 +127,9 @@ class Calls:
         known = self._known.get(which)
         if known is not None:
             # Plain arguments that are equal are as good as each other, and so is their call.
-            return known if type(which) is tuple else Call(known.key, known.object_name, args, kwargs)
+            return (
+                known if type(which) is tuple else Call(known.key, known.object_name, args, kwargs)
+            )
         material = self._keys.material(args, kwargs)
         known = self._known.get(material)
         if known is None:

@@ -41,7 +41,10 @@ class Reading(Calls):
         if backend.mode == "refresh":
             return None
         found = backend.chain.look(
-            call.object_name, call.key, backend.verify, unchecked_seconds=self._unchecked_seconds
+            call.object_name,
+            call.key,
+            backend.pack.open_local,
+            unchecked_seconds=self._unchecked_seconds,
         )
         if found is None or (
             self._max_age_seconds is not None and self._expired(_opened(found), self._stale_seconds)
@@ -109,7 +112,7 @@ class Reading(Calls):
     def _held(self, backend: Backend, call: Call) -> Hit[Any] | Miss:
         """Look into the local tiers alone, for S3 is out of reach."""
         found = backend.chain.look(
-            call.object_name, call.key, backend.verify, unchecked_seconds=math.inf
+            call.object_name, call.key, backend.pack.open_local, unchecked_seconds=math.inf
         )
         if found is None:
             return Miss(MissReason.STORE_ERROR, None)
@@ -151,7 +154,7 @@ class Reading(Calls):
         def admit(meta: ObjectMeta, body: memoryview) -> Blob:
             return backend.admit(call.key, meta, backend.pack.open(call.key, body))
 
-        name, key, verify = call.object_name, call.key, backend.verify
+        name, key, verify = call.object_name, call.key, backend.pack.open_local
         breaker = backend.breaker
         if backend.mode == "offline":
             return backend.chain.look(name, key, verify, unchecked_seconds=math.inf)
@@ -177,22 +180,21 @@ class Reading(Calls):
         value = opened.value
         if value is UNDECODED:
             value = backend.pack.value(opened)
-        header = opened.header
-        self.counters.hit(found.tier, opened.payload.nbytes, header.get("compute", 0.0))
+        self.counters.hit(found.tier, opened.payload.nbytes, opened.compute_seconds)
         stale = self._stale_seconds > 0 and self._due(backend, call, opened)
-        return Hit(value, stale, header)
+        return Hit(value, stale, opened)
 
     def _expired_miss(self, found: Found, replaces: Precondition | None) -> Miss:
         opened = _opened(found)
         rescue = None if self._expired(opened, self._rescue_seconds) else opened
-        slow = opened.header.get("compute", 0.0) >= SLOW_SECONDS
+        slow = opened.compute_seconds >= SLOW_SECONDS
         return Miss(MissReason.EXPIRED, replaces, rescue, slow)
 
     def _expired(self, opened: Opened, more_seconds: float = 0.0) -> bool:
         limit = self._max_age_seconds
         if limit is None:
             return False
-        age = self._backend().clock.now() - opened.header.get("created", 0.0)
+        age = self._backend().clock.now() - opened.created
         return bool(age >= limit + more_seconds)
 
     def _due(self, backend: Backend, call: Call, opened: Opened) -> bool:
@@ -205,7 +207,7 @@ class Reading(Calls):
         if limit is None:
             return False
         early = limit * EARLY * (zlib.crc32(call.object_name.encode()) / 2**32)
-        return bool(backend.clock.now() - opened.header.get("created", 0.0) >= limit - early)
+        return bool(backend.clock.now() - opened.created >= limit - early)
 
     def peek(self, call: Call) -> Entry | None:
         """Give what is known of a valid entry, without decoding its value."""
@@ -218,17 +220,17 @@ class Reading(Calls):
             return None
         if found is None or self._expired(_opened(found)):
             return None
-        header = _opened(found).header
-        created = header.get("created", 0.0)
+        opened = _opened(found)
+        header, created = opened.header, opened.created
         return Entry(
             key=call.key,
             name=self.name,
             created=datetime.fromtimestamp(created, timezone.utc),
             age_seconds=backend.clock.now() - created,
             size_bytes=found.blob.stored_bytes or found.blob.size_bytes,
-            codec=header["codec"],
+            codec=opened.codec,
             tags=header.get("tags", {}),
-            compute_seconds=header.get("compute", 0.0),
+            compute_seconds=opened.compute_seconds,
             producer=header.get("producer", {}),
         )
 

@@ -203,9 +203,9 @@ class CachedCalls:
         found = self._cache.asked(self._call(call))
         if not isinstance(found, Hit):
             return None
-        header = found.header or {}
-        created = datetime.fromtimestamp(header.get("created", 0.0), timezone.utc)
-        return Found(found.value, created, header.get("about", {}))
+        assert found.entry is not None  # it was stored
+        created = datetime.fromtimestamp(found.entry.created, timezone.utc)
+        return Found(found.value, created, found.entry.header.get("about", {}))
 
     def store(
         self,

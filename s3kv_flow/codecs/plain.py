@@ -11,6 +11,7 @@ from s3kv_flow.codecs.base import Encoded
 
 #: Beyond this, Python itself refuses to write an integer in decimal by default.
 _MAX_INT_BITS: Final = 14_000
+_raw_decode: Final = json.JSONDecoder().raw_decode
 
 
 class BytesCodec:
@@ -40,8 +41,15 @@ class JSONCodec:
         return None if text is None else Encoded([text])
 
     def decode(self, arguments: Mapping[str, Any], buffers: Sequence[memoryview]) -> Any:
-        (text,) = buffers
-        return json.loads(str(text, "utf-8"))
+        (data,) = buffers
+        text = str(data, "utf-8")
+        try:
+            value, end = _raw_decode(text)
+        except (
+            ValueError
+        ):  # blanks before it, which we do not write; or no JSON, which `loads` says
+            return json.loads(text)
+        return value if end == len(text) else json.loads(text)
 
 
 def dump_exact(value: Any) -> bytes | None:

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Final
 
+from s3kv_flow._model import read_header
 from s3kv_flow.errors import SealError
 
 MAGIC: Final = b"S3KV"
@@ -76,13 +77,7 @@ def load(head: memoryview) -> dict[str, Any]:
     SealError
         It is no JSON object.
     """
-    try:
-        header = json.loads(str(head[PREAMBLE.size :], "ascii"))
-    except (ValueError, RecursionError) as error:
-        raise SealError("the entry's header cannot be read") from error
-    if not isinstance(header, dict):
-        raise SealError("the entry's header cannot be read")
-    return header
+    return read_header(head[PREAMBLE.size :])
 
 
 def is_entry(data: memoryview) -> bool:

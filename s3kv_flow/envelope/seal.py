@@ -79,17 +79,6 @@ def open_sealed(data: memoryview, keyring: KeyProvider | None, *, consume: bool 
     return _open_encrypted(head, body, keyring, consume=consume)
 
 
-def open_known(data: memoryview, keyring: KeyProvider | None) -> Opened:
-    """Open an entry of which a tier vouches that nobody has touched it since it was verified.
-
-    Its checksum is not computed again; a sealed one is verified all the same.
-    """
-    suite, head, body = split(data)
-    if suite == SUITE_CHECKSUM:
-        return Opened(suite, load(head), body)
-    return _open_encrypted(head, body, keyring)
-
-
 def _checksummed(header: Mapping[str, Any], payload: Body) -> list[Any]:
     plain = dump(header)
     padded = assemble(SUITE_CHECKSUM, plain[:-1] + _CHECKSUM + b"0" * 32 + b'"}')
@@ -112,7 +101,7 @@ def _open_checksummed(head: memoryview, body: memoryview) -> Opened:
     digest.update(body)
     if digest.hexdigest().encode() != raw[at : at + 32]:
         raise SealError("the entry's checksum does not match")
-    return Opened(SUITE_CHECKSUM, load(head), body)
+    return Opened.of(SUITE_CHECKSUM, load(head), body)
 
 
 def _object_key(master: bytes, salt: bytes, head: bytes) -> tuple[bytes, bytes]:
@@ -234,7 +223,7 @@ def _open_encrypted(
             payload[given : given + plain] = target
         taken += plain + TAG_BYTES
         given += plain
-    return Opened(SUITE_ENCRYPTED, header, payload)
+    return Opened.of(SUITE_ENCRYPTED, header, payload)
 
 
 def _seal_fields(header: dict[str, Any]) -> tuple[str, bytes, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from s3kv_flow._clock import Clock
-from s3kv_flow._model import NOT_MODIFIED, Blob, Cleared, ETag, ObjectMeta
+from s3kv_flow._model import NOT_MODIFIED, Blob, Cleared, ETag, ObjectMeta, Opened
 from s3kv_flow.errors import AccessDeniedError, SealError, StoreUnavailableError
 from s3kv_flow.stores.protocols import Get
 from s3kv_flow.tiers.base import Tier
@@ -15,7 +15,7 @@ from s3kv_flow.tiers.base import Tier
 REMOTE: Final = "remote"
 
 #: Opens a blob that a local tier held of a key, or raises `SealError`.
-Verify = Callable[[str, Blob], None]
+Verify = Callable[[str, Blob], Opened]
 
 
 @dataclass(slots=True)
@@ -127,23 +127,18 @@ class Chain:
             blob = tier.get(name)
             if blob is None:
                 continue
-            if blob.opened is None and not self._verified(blob, key, tier, verify):
-                tier.drop(name)  # torn or altered; the next tier may have it whole
-                continue
+            if blob.opened is None:
+                try:
+                    opened = blob.opened = verify(key, blob)
+                except SealError:
+                    tier.drop(name)  # torn or altered; the next tier may have it whole
+                    continue
+                opened.shared = tier.shares
             if depth:
                 for faster in self.local[:depth]:
                     faster.put(name, blob)
             return Found(blob, tier.name)
         return None
-
-    def _verified(self, blob: Blob, key: str, tier: Tier, verify: Verify) -> bool:
-        try:
-            verify(key, blob)
-        except SealError:
-            return False
-        if tier.shares and blob.opened is not None:
-            blob.opened.shared = True
-        return True
 
     def _current(self, blob: Blob, unchecked_seconds: float) -> bool:
         return self._remote is None or self._clock.now() - blob.checked < unchecked_seconds

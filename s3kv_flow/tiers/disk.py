@@ -48,6 +48,9 @@ PAUSE_SECONDS: Final = 60
 SWEEP_SECONDS: Final = 86_400
 ORPHAN_SECONDS: Final = 3_600
 
+_GET: Final = (
+    "SELECT mode, filename, value, expire_time, tag FROM Cache WHERE key = ? AND raw = 1 LIMIT 1"
+)
 _FILE_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val\Z")
 _MODE_RAW: Final = 1
 _MODE_BINARY: Final = 2
@@ -85,6 +88,7 @@ class DiskTier:
 
     def _unlock(self) -> None:
         self._opening = threading.Lock()
+        self._connected = threading.local()
 
     def _cache(self) -> Cache | None:
         if self._paused_until and time.monotonic() < self._paused_until:
@@ -150,20 +154,42 @@ class DiskTier:
             self._say("failed; this entry goes without it", error)
 
     def get(self, name: str) -> Blob | None:
-        cache = self._cache()
-        if cache is None:
+        connection = self._connection()
+        if connection is None:
             return None
+        cache, execute = connection
         try:
             with not_amid_fork():  # a reader, too, holds locks of SQLite's that a child inherits
-                found, expires, etag = cache.get(name, expire_time=True, tag=True)
+                # What `cache.get` asks, without what it does for other policies and other disks.
+                rows = execute(_GET, (name,)).fetchall()
+            if not rows:
+                return None
+            ((mode, filename, value, expires, etag),) = rows
+            found = cache._disk.fetch(mode, filename, value, False)
+        except FileNotFoundError:  # evicted meanwhile
+            return None
         except Exception as error:
             self._failed(error)
             return None
-        if found is None:
+        if found is None or type(expires) is not float:
             return None
         data, verified = found
-        checked = (expires or 0.0) - KEEP_SECONDS
-        return Blob([data], ETag(etag) if etag else None, checked, verified)
+        return Blob([data], ETag(etag) if etag else None, expires - KEEP_SECONDS, verified)
+
+    def _connection(self) -> tuple[Cache, Any] | None:
+        """Give what executes SQL in this thread, which diskcache looks for each time."""
+        known: tuple[Cache, Any] | None = getattr(self._connected, "known", None)
+        if known is None or known[0] is not self._opened:
+            cache = self._cache()
+            if cache is None:
+                return None
+            try:
+                with not_amid_fork():
+                    known = self._connected.known = cache, cache._sql
+            except Exception as error:
+                self._failed(error)
+                return None
+        return known
 
     def put(self, name: str, blob: Blob) -> None:
         cache = self._cache()
