@@ -30,6 +30,8 @@ from hypothesis import strategies as st
 from s3kv_flow import UnhashableArgumentError, UnstableKeyWarning, register_key
 from s3kv_flow.keys.call import CallKey
 from s3kv_flow.keys.code import Identity
+from s3kv_flow.keys.digest import XXH3_128
+from s3kv_flow.keys.stream import stream_digest
 from s3kv_flow.keys.token import Encoder
 
 
@@ -589,3 +591,55 @@ def test_shallow_and_none_leave_out_what_they_say() -> None:
     helper, body = OTHER[2], OTHER[4]
     assert digest(helper, "shallow") == digest(BASE, "shallow") != digest(body, "shallow")
     assert digest(helper, "none") == digest(BASE, "none") == digest(body, "none")
+
+
+@given(values, values)
+def test_equal_quick_streams_are_of_equal_values(a: Any, b: Any) -> None:
+    one, other = stream_digest(a, XXH3_128), stream_digest(b, XXH3_128)
+    if one is not None and one == other:
+        assert same(a, b)
+
+
+class Text(str):
+    """A text whose own code may have a say."""
+
+
+class Level(enum.IntEnum):
+    ONE = 1
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.float64(1.0),
+        np.int64(1),
+        np.bytes_(b"1"),
+        np.arange(3),
+        bytearray(b"1"),
+        memoryview(b"1"),
+        Text("1"),
+        Level.ONE,
+        collections.OrderedDict(a=1),
+        collections.defaultdict(int),
+        collections.Counter("a"),
+        datetime.date(2026, 1, 1),
+        int,
+        len,
+        ...,
+        object(),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_is_no_exact_builtin_has_no_quick_stream(value: Any) -> None:
+    for holder in (value, [value], {"a": (1, value)}, [[value]]):
+        assert stream_digest(holder, XXH3_128) is None
+
+
+def test_what_is_long_deep_or_endless_has_no_quick_stream() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (endless, deep, list(range(1_000_000)), [b"x" * 1_000_000], "x" * 1_000_000):
+        assert stream_digest(value, XXH3_128) is None

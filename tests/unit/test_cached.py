@@ -114,6 +114,22 @@ def test_a_hit_is_a_private_object(kv):
         assert array(size)[3] == 3
 
 
+def test_small_flat_hits_are_private_however_often(kv):
+    @kv.cached(version=1)
+    def step(kind):
+        return {"list": [1, "a", None], "dict": {"a": 1, "b": "x"}, "nested": {"a": [1]}}[kind]
+
+    for kind, right in (("list", [1, "a", None]), ("dict", {"a": 1, "b": "x"})):
+        for _ in range(5):
+            found = step(kind)
+            assert found == right
+            found.clear()
+    for _ in range(5):
+        found = step("nested")
+        assert found == {"a": [1]}
+        found["a"].append(2)
+
+
 @pytest.mark.parametrize("kind", ["tuple", "dict of frames", "mixed frame", "attrs"])
 def test_what_is_done_to_a_hit_does_not_change_the_next(kv, kind):
     import numpy as np
@@ -916,3 +932,33 @@ def test_plain_arguments_are_told_apart_by_their_types_and_code_by_its_globals()
     assert [cached(x) for x in (True, 1, 1.0, 0.0, -0.0)] == ["True", "1", "1.0", "0.0", "-0.0"]
     assert cached("x" * 1000) == repr("x" * 1000)
     assert len({cached.key(x) for x in (1, True, "1", b"1", None, 1.0, 0.0, -0.0)}) == 8
+
+
+def test_plain_trees_count_as_they_are_at_each_call(kv):
+    def shown(x, **more):
+        return repr((x, more))
+
+    cached = kv.cached(shown, version=1)
+    tree = {"a": [1, 2], "b": {"c": (True, None)}}
+    first = cached.key(tree)
+    assert cached(tree) == shown(tree)
+    assert cached.key(tree) == cached.key(x={"b": {"c": (True, None)}, "a": [1, 2]}) == first
+    tree["a"].append(3)
+    assert cached.key(tree) != first
+    assert cached(tree) == shown(tree)
+    different = [[1], [True], [1.0], [-0.0], [0.0], ["1"], [b"1"], (1,), {1}, {1: 1}, {"1": 1}]
+    assert len({cached.key(x) for x in different}) == len(different)
+    assert [cached(x) for x in different] == [shown(x) for x in different]
+    assert cached.key([1], y=2) != cached.key([1], z=2) != cached.key([1], y=[2])
+
+
+def test_a_key_function_is_asked_at_each_call(kv):
+    version = [1]
+
+    @kv.cached(version=1, key=lambda names: (names, version[0]))
+    def step(names):
+        return version[0]
+
+    assert [step(["a"]), step(["a"])] == [1, 1]
+    version[0] = 2
+    assert step(["a"]) == 2
