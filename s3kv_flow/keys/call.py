@@ -115,7 +115,9 @@ class CallKey:
         types = tuple(map(type, args))
         if not kwargs and _PLAIN.issuperset(types):
             return self.identity.token(self.digest), types, args
-        if _STREAMED.issuperset(types) and _STREAMED.issuperset(map(type, kwargs.values())):
+        if _STREAMED.issuperset(types) and (
+            not kwargs or _STREAMED.issuperset(map(type, kwargs.values()))
+        ):
             stream = stream_digest((args, kwargs), self.digest)
             return None if stream is None else self.identity.token(self.digest) + stream
         return None

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from s3kv_flow._model import Blob, Cleared, ETag, size_of
+from s3kv_flow._model import Blob, Cleared, size_of
 from s3kv_flow._process import not_amid_fork, reset_after_fork
 
 if TYPE_CHECKING:
@@ -161,10 +161,10 @@ class DiskTier:
         try:
             with not_amid_fork():  # a reader, too, holds locks of SQLite's that a child inherits
                 # What `cache.get` asks, without what it does for other policies and other disks.
-                rows = execute(_GET, (name,)).fetchall()
-            if not rows:
+                row = execute(_GET, (name,)).fetchone()
+            if row is None:
                 return None
-            ((mode, filename, value, expires, etag),) = rows
+            mode, filename, value, expires, etag = row
             found = cache._disk.fetch(mode, filename, value, False)
         except FileNotFoundError:  # evicted meanwhile
             return None
@@ -174,7 +174,7 @@ class DiskTier:
         if found is None or type(expires) is not float:
             return None
         data, verified = found
-        return Blob([data], ETag(etag) if etag else None, expires - KEEP_SECONDS, verified)
+        return Blob([data], etag or None, expires - KEEP_SECONDS, verified)
 
     def _connection(self) -> tuple[Cache, Any] | None:
         """Give what executes SQL in this thread, which diskcache looks for each time."""
