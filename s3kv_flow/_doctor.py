@@ -241,7 +241,7 @@ class _Examination:
                 "versions",
                 "degraded",
                 "every version is kept, of markers, leases and results too, and nothing ends them",
-                "Add a lifecycle rule that expires noncurrent versions after a day, for "
+                "Let `s3kv lifecycle apply` write rules that end them after a day, for "
                 + ", ".join(f"{root}/{part}/" for part in missing)
                 + ".",
             )

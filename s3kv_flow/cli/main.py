@@ -14,6 +14,7 @@ from s3kv_flow.cli.demo import demo
 from s3kv_flow.cli.doctor import doctor, policy_command
 from s3kv_flow.cli.explain import check_key, explain
 from s3kv_flow.cli.keys import keys, reseal, verify
+from s3kv_flow.cli.lifecycle import lifecycle
 from s3kv_flow.cli.local import local
 from s3kv_flow.cli.locks import hold, lock
 from s3kv_flow.cli.results import clear, show
@@ -61,7 +62,7 @@ for _command in (
     *(lock, hold),
     *(show, explain, clear, check_key),
     *(keys, reseal, verify),
-    *(doctor, policy_command, local, demo),
+    *(doctor, lifecycle, policy_command, local, demo),
 ):
     commands.add_command(_command)
 

@@ -441,6 +441,16 @@ class Boto3Objects:
             raise
         return answer
 
+    def put_lifecycle(self, configuration: Mapping[str, Any]) -> None:
+        """Write all lifecycle rules of the bucket, in the place of those it has."""
+        given = dict(configuration)
+        rules = {"Rules": given.pop("Rules")}
+        verb = "put_bucket_lifecycle_configuration"
+        if not rules["Rules"]:  # S3 takes no empty list
+            self._call("delete_bucket_lifecycle", None)
+            return
+        self._call(verb, None, LifecycleConfiguration=rules, **given)
+
     def create_bucket(self, *, object_lock: bool = False) -> bool:
         """Make the bucket; False where it was there already and ours."""
         region = self._connection.resolved_region()
