@@ -41,6 +41,7 @@ import s3kv_flow as s3kv
 from s3kv_flow._model import ANY
 from s3kv_flow._parallel import in_parallel
 from s3kv_flow._server import LocalServer
+from s3kv_flow.keys import handlers  # noqa: F401 - teaches the encoder all types
 from s3kv_flow.keys.token import Encoder
 
 RESULTS = Path(__file__).with_name("results")
