@@ -78,6 +78,11 @@ class Caching:
             return None
         asked = (getattr(context.get("dag_run"), "conf", None) or {}).get(REFRESH)
         listed = [asked] if isinstance(asked, str) else asked
+        if isinstance(listed, (list, tuple)):
+            unknown = {str(one) for one in listed}.difference(task.dag.task_ids)
+            if unknown:
+                names = ", ".join(sorted(unknown))
+                logger.warning("%s names %s, which are no tasks of this DAG", REFRESH, names)
         self.refreshes = listed is True or (
             isinstance(listed, (list, tuple)) and task.task_id in listed
         )

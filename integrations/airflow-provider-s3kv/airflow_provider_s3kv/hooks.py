@@ -16,6 +16,8 @@ logger = logging.getLogger("airflow_provider_s3kv")
 
 #: What a connection's extra may say, by the names of `s3kv_flow.S3KV`.
 EXTRAS = ("bucket", "region", "root", "cache_dir", "local_cache", "allow_unsigned_pickle")
+#: The text of a keyring; Airflow hides what is called a secret.
+KEYRINGS = ("keyring_secret", "keyring")
 
 _stores: dict[str, s3kv.S3KV] = {}
 _lock = threading.Lock()
@@ -80,6 +82,7 @@ class S3KVHook(BaseHook):
 def store_of(connection: Any) -> s3kv.S3KV:
     """Give the store that a connection describes."""
     extra = dict(connection.extra_dejson)
+    _say_unknown(connection.conn_id, set(extra).difference(EXTRAS, KEYRINGS))
     settings: dict[str, Any] = {
         name: extra[name] for name in EXTRAS if extra.get(name) not in (None, "")
     }
@@ -91,7 +94,7 @@ def store_of(connection: Any) -> s3kv.S3KV:
     if connection.login:
         settings["access_key_id"] = connection.login
         settings["secret_access_key"] = connection.password
-    keyring = extra.get("keyring_secret") or extra.get("keyring")
+    keyring = next((extra[name] for name in KEYRINGS if extra.get(name)), None)
     if keyring:
         _mask(keyring)
         settings["keyring"] = keyring
@@ -102,6 +105,19 @@ def store_of(connection: Any) -> s3kv.S3KV:
                 settings["keyring"] = Keyring.parse(keyring)
             _stores[which] = s3kv.S3KV(**settings)
         return _stores[which]
+
+
+def _say_unknown(conn_id: str | None, unknown: set[str]) -> None:
+    """Say once of a connection what it says in vain: a misspelt name would be left at its default."""
+    which = f"{conn_id} {sorted(unknown)}"
+    if unknown and which not in _said:
+        _said.add(which)
+        logger.warning(
+            "the extra of connection %s has %s, which mean nothing here; known are %s",
+            conn_id,
+            ", ".join(sorted(unknown)),
+            ", ".join((*EXTRAS, KEYRINGS[0])),
+        )
 
 
 def _mask(keyring: str) -> None:

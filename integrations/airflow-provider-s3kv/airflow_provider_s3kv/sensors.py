@@ -70,7 +70,9 @@ class S3KVEntrySensor(BaseSensorOperator):  # type: ignore[misc]
     def poke(self, context: Any) -> bool:
         """Whether it is there."""
         store = store_for_task(self.s3kv_conn_id)
-        return is_there(self._key(store), store)
+        key = self._key(store)
+        self.log.info("looks for %s in %s", key, store.location)
+        return is_there(key, store)
 
     def execute(self, context: Any) -> Any:
         """Wait for it, in the triggerer if it may."""
@@ -78,6 +80,7 @@ class S3KVEntrySensor(BaseSensorOperator):  # type: ignore[misc]
             return super().execute(context)
         store = store_for_task(self.s3kv_conn_id)
         key = self._key(store)
+        self.log.info("waits for %s in %s", key, store.location)
         if is_there(key, store):
             return None
         self.defer(

@@ -108,6 +108,18 @@ def test_a_connection_gives_a_store_and_is_tested(conn: None, connection: str, m
     assert wrong["password"] not in repr(store)
 
 
+def test_what_a_connection_says_in_vain_is_told(connection: str, monkeypatch, caplog) -> None:
+    misspelt = json.loads(connection)
+    misspelt["extra"]["rooot"] = "elsewhere"
+    monkeypatch.setenv("AIRFLOW_CONN_MISSPELT", json.dumps(misspelt))
+    for _ in range(2):
+        S3KVHook("misspelt").get_conn()
+    (said,) = [record.getMessage() for record in caplog.records if "rooot" in record.getMessage()]
+    assert "misspelt" in said
+    assert "root" in said
+    assert "keyring_secret" in said
+
+
 def test_a_keyring_is_masked_in_logs(conn: None, connection: str) -> None:
     from airflow.sdk._shared.secrets_masker import redact
 

@@ -177,13 +177,16 @@ def test_what_a_task_asks_of_the_context_counts_and_handles_do_not(run: Run) -> 
     assert same.hit("asks")
 
 
-def test_a_run_can_ask_for_a_refresh_of_all_or_of_some(run: Run) -> None:
+def test_a_run_can_ask_for_a_refresh_of_all_or_of_some(run: Run, caplog) -> None:
     run("everything", DAG)
     all_again = run("everything", s3kv_refresh=True)
     assert not any(told["hit"] for where, told in all_again.xcoms.items() if where[2] == "s3kv")
     assert ("s3kv://cache/build", "build") in all_again.events
     some = run("everything", s3kv_refresh=["many"])
     assert [some.hit("many"), some.hit("build")] == [False, True]
+    assert "no tasks of this DAG" not in caplog.text
+    run("everything", s3kv_refresh=["mny"])
+    assert "s3kv_refresh names mny, which are no tasks of this DAG" in caplog.text
 
 
 def test_options_may_be_templates(run: Run, kv: s3kv.S3KV) -> None:
