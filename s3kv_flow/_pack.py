@@ -264,7 +264,8 @@ class Pack:
     def _decoded(self, opened: Opened) -> Any:
         try:
             codec = self.codecs.named(opened.codec)
-            self._check_trust(codec, opened)
+            if not codec.safe:
+                self._check_trust(opened)
             if codec.aliases and (opened.shared or opened.payload.readonly):
                 private = memoryview(bytearray(opened.payload))
                 opened = replace(opened, payload=private)
@@ -283,7 +284,8 @@ class Pack:
         if header.get("bind") != self.bind(key):
             raise SealError("the entry was stored under another key or in another store", key=key)
         try:
-            self._check_trust(self.codecs.named(opened.codec), opened)
+            if not self.codecs.named(opened.codec).safe:
+                self._check_trust(opened)
         except ConfigurationError as error:
             raise SealError(f"{error.what}, which the entry was made with", key=key) from None
         except UntrustedError as error:
@@ -293,14 +295,13 @@ class Pack:
             opened = replace(opened, payload=_decompress(opened.payload, header))
         return opened
 
-    def _check_trust(self, codec: Codec, opened: Opened) -> None:
-        """Refuse what runs code on reading, and is not sealed."""
-        if codec.safe or opened.suite != SUITE_CHECKSUM or self._allow_unsigned_pickle:
-            return
-        raise UntrustedError(
-            "the entry is a pickle that nobody vouches for",
-            way_out="Seal entries with a keyring (`s3kv keys generate`).",
-        )
+    def _check_trust(self, opened: Opened) -> None:
+        """Refuse an entry whose reading runs code, if it is not sealed."""
+        if opened.suite == SUITE_CHECKSUM and not self._allow_unsigned_pickle:
+            raise UntrustedError(
+                "the entry is a pickle that nobody vouches for",
+                way_out="Seal entries with a keyring (`s3kv keys generate`).",
+            )
 
     def bind(self, key: str) -> str:
         """Give what ties an entry to this store and key."""

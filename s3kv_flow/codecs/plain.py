@@ -11,7 +11,8 @@ from s3kv_flow.codecs.base import Encoded
 
 #: Beyond this, Python itself refuses to write an integer in decimal by default.
 _MAX_INT_BITS: Final = 14_000
-_raw_decode: Final = json.JSONDecoder().raw_decode
+#: What `json.loads` calls, after three functions more.
+_scan: Final[Any] = json.JSONDecoder().scan_once  # type: ignore[attr-defined,unused-ignore]
 
 
 class BytesCodec:
@@ -44,11 +45,10 @@ class JSONCodec:
         (data,) = buffers
         text = str(data, "utf-8")
         try:
-            value, end = _raw_decode(text)
-        except (
-            ValueError
-        ):  # blanks before it, which we do not write; or no JSON, which `loads` says
-            return json.loads(text)
+            value, end = _scan(text, 0)
+        except (ValueError, StopIteration):
+            end = -1
+        # Blanks around it, which we do not write, or something wrong, which `loads` tells.
         return value if end == len(text) else json.loads(text)
 
 

@@ -33,7 +33,7 @@ _CHECKED_FROM: Final = len(MAGIC) + 16
 
 def is_local(data: Buffer) -> bool:
     """Whether bytes are of this form; else they are an entry as it lies in the bucket."""
-    return bytes(data[: len(MAGIC)]) == MAGIC
+    return data[:4] == MAGIC
 
 
 def dump_local(header: Mapping[str, Any], payload: Body) -> list[Buffer]:

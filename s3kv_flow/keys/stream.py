@@ -30,15 +30,12 @@ class _Plain(pickle.Pickler):
 class _One:
     """Takes one frame of a pickle (64 KiB): longer values are not worth being looked up."""
 
-    __slots__ = ("frame",)
-
-    def __init__(self) -> None:
-        self.frame = b""
+    frame = b""
 
     def write(self, frame: bytes) -> None:
         if self.frame:
             raise _NotPlainError
-        self.frame = bytes(frame)
+        self.frame = frame
 
 
 def stream_digest(value: Any, digest: Digest) -> bytes | None:
