@@ -243,6 +243,11 @@ class Encoder:
     def _homogeneous(self, tag: bytes, values: Sequence[Any]) -> bytes | None:
         """Take the faster way where the values allow it, whatever their storage."""
         kind, size = type(values[0]), len(values)
+        if kind is str:
+            pieces = (values[at : at + PIECE_VALUES] for at in range(0, size, PIECE_VALUES))
+            joined = self.texts(tag, size, pieces)
+            if joined is not None:
+                return joined
         if kind not in _PACKED or operator.countOf(map(type, values), kind) != size:
             return None
         if kind is float:
@@ -256,29 +261,30 @@ class Encoder:
             except struct.error:
                 return None
         if kind is str:
-            joined = self._joined(tag + b":t", values)
-            if joined is not None:
-                return joined
             encoded = [value.encode("utf-8", "surrogatepass") for value in values]
             lengths = struct.pack(f"<{size}Q", *map(len, encoded))
             return self.node(tag + b":s", _pack_count(size), lengths, b"".join(encoded))
         return None
 
-    def _joined(self, tag: bytes, values: Sequence[str]) -> bytes | None:
-        """Give the node of texts joined by NUL; none where a text has a NUL itself.
+    def texts(self, tag: bytes, size: int, pieces: Iterable[Sequence[Any]]) -> bytes | None:
+        """Give the node of texts joined by NUL; none where one has a NUL itself, or is no text.
 
-        Hashed piece by piece: a piece stays in the processor's cache, and costs no fresh pages.
+        They come `PIECE_VALUES` at a time: a piece stays in the processor's cache while it is
+        looked through, joined and hashed, and costs no fresh pages.
         """
-        size = len(values)
+        tag += b":t"
         running = self.digest.begin(
             b"".join((SCHEME, b"%c" % len(tag), tag, _pack_count(2), _pack_count(size)))
         )
-        for start in range(0, size, PIECE_VALUES):
-            piece = values[start : start + PIECE_VALUES]
+        between = b""
+        for piece in pieces:
+            if operator.countOf(map(type, piece), str) != len(piece):
+                return None
             text = "\0".join(piece).encode("utf-8", "surrogatepass")
             if text.count(b"\0") != len(piece) - 1:  # NUL would no longer tell them apart
                 return None
-            running.update(b"\0" + text if start else text)
+            running.update(between + text)
+            between = b"\0"
         return self.end(running)
 
     def mapping(self, tag: bytes, items: Iterable[tuple[Any, Any]]) -> bytes:
