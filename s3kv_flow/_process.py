@@ -10,6 +10,7 @@ is done inside of `not_amid_fork`: a fork waits until nobody is there.
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 import time
@@ -22,16 +23,15 @@ from typing import Any, Final
 FORK_WAIT_SECONDS: Final = 10
 
 # A dict for its order and its quick removal: stores and caches come and go.
-_resets: dict[weakref.WeakMethod[Callable[[], Any]], None] = {}
+_resets: dict[int, tuple[weakref.ref[Any], Callable[[Any], Any]]] = {}
+_numbers = itertools.count()
 
 
 def reset_after_fork(reset: Callable[[], Any]) -> None:
     """Call the bound method ``reset`` in every forked child, as long as its object lives."""
-    _resets[weakref.WeakMethod(reset, _forget)] = None
-
-
-def _forget(reference: weakref.WeakMethod[Callable[[], Any]]) -> None:
-    _resets.pop(reference, None)
+    owner, function = reset.__self__, reset.__func__  # type: ignore[attr-defined]
+    number, forget = next(_numbers), _resets.pop  # at exit the module's own names may be gone
+    _resets[number] = weakref.ref(owner, lambda _: forget(number, None)), function
 
 
 class _Gate:
@@ -87,10 +87,10 @@ def not_amid_fork() -> AbstractContextManager[Any]:
 
 def _in_child() -> None:
     _gate.after_in_child()
-    for reference in tuple(_resets):
-        reset = reference()
-        if reset is not None:
-            reset()
+    for reference, reset in tuple(_resets.values()):
+        owner = reference()
+        if owner is not None:
+            reset(owner)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork

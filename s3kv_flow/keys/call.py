@@ -113,13 +113,16 @@ class CallKey:
         if not self._pure:
             return None
         types = tuple(map(type, args))
-        if not kwargs and _PLAIN.issuperset(types):
-            return self.identity.token(self.digest), types, args
-        if _STREAMED.issuperset(types) and (
-            not kwargs or _STREAMED.issuperset(map(type, kwargs.values()))
-        ):
-            stream = stream_digest((args, kwargs), self.digest)
-            return None if stream is None else self.identity.token(self.digest) + stream
+        try:
+            if not kwargs and _PLAIN.issuperset(types):
+                return self.identity.token(self.digest), types, args
+            if _STREAMED.issuperset(types) and (
+                not kwargs or _STREAMED.issuperset(map(type, kwargs.values()))
+            ):
+                stream = stream_digest((args, kwargs), self.digest)
+                return None if stream is None else self.identity.token(self.digest) + stream
+        except RecursionError:  # the function reaches something nested deep; see `material`
+            pass
         return None
 
     def of(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:

@@ -14,7 +14,23 @@ T = TypeVar("T")
 STACK_BYTES: Final = 512 * 1024 * 1024
 DEPTH: Final = 1_000_000
 
+#: So deep goes an ordinary stack, though somebody has raised the limit on recursion: it may be small.
+ORDINARY_DEPTH: Final = 500
+
 _one_at_a_time = threading.Lock()
+_here = threading.local()
+
+
+def check_depth() -> None:
+    """Refuse to go deeper than `ORDINARY_DEPTH`, but on a deep stack.
+
+    Raises
+    ------
+    RecursionError
+        As Python itself would raise it, had nobody raised its limit.
+    """
+    if not getattr(_here, "is_deep", False):
+        raise RecursionError
 
 
 def on_a_deep_stack(compute: Callable[[], T]) -> T:
@@ -32,6 +48,7 @@ def on_a_deep_stack(compute: Callable[[], T]) -> T:
     failure: list[BaseException] = []
 
     def run() -> None:
+        _here.is_deep = True
         try:
             outcome.append(compute())
         except BaseException as error:

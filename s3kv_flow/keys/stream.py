@@ -8,12 +8,17 @@ the C pickler with its memo off, in about a fifth of the time of the key's own e
 from __future__ import annotations
 
 import pickle
+import sys
 from typing import Any, Final
 
 from s3kv_flow.keys.digest import Digest
 
 #: What a stream may hold: exact builtins, whose pickles tell their types and depend on nothing else.
 TREES: Final = frozenset({dict, list, tuple, set, frozenset})
+
+#: The pickler goes as deep as Python's limit says, and each level takes stack: where somebody has
+#: raised the limit, it would overflow.
+DEEPEST: Final = 5000
 
 
 class _NotPlainError(Exception):
@@ -40,6 +45,8 @@ class _One:
 
 def stream_digest(value: Any, digest: Digest) -> bytes | None:
     """Give the digest of a value's stream; None where it has none, or a long one."""
+    if sys.getrecursionlimit() > DEEPEST:
+        return None
     one = _One()
     pickler = _Plain(one, 4)
     pickler.fast = True  # no memo: shared and copied parts look alike

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError
+from s3kv_flow.keys.deep import ORDINARY_DEPTH, check_depth
 from s3kv_flow.keys.digest import SCHEME, XXH3_128, Digest
 
 #: Payloads up to here are written inline; a longer one is replaced by its digest.
@@ -165,6 +166,8 @@ class Encoder:
             self._lowest = min(self._lowest, depth)
             return b"^" + _pack_count(len(stack) - depth)
         depth = len(stack)
+        if depth > ORDINARY_DEPTH:
+            check_depth()
         outer, self._lowest = self._lowest, depth + 1
         stack[identity] = depth
         try:

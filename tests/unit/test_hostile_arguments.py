@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import threading
 
@@ -135,3 +136,24 @@ def test_an_argument_that_changes_meanwhile_gets_a_key_or_a_refusal(step):
 def test_two_million_small_objects_have_a_key(step):
     many = [(number, str(number)) for number in range(700_000)]
     assert step.key(many) == step.key(list(many))
+
+
+DEEP = """
+import sys
+from s3kv_flow.testing import memory_store
+
+sys.setrecursionlimit(1_000_000)
+deep = []
+for _ in range(200_000):
+    deep = [deep]
+print(memory_store().cached(lambda x: 1, name="deep", version=1).key(deep))
+"""
+
+
+def test_a_raised_limit_on_recursion_does_not_overflow_the_stack():
+    """In a process of its own, which it would end."""
+    done = subprocess.run(
+        [sys.executable, "-c", DEEP], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("cache/deep/")
