@@ -156,6 +156,59 @@ def hits() -> list[Row]:
     return rows
 
 
+def mixed(rows: int) -> pd.DataFrame:
+    chance = np.random.default_rng(0)
+    return pd.DataFrame(
+        {
+            "id": np.arange(rows),
+            "price": chance.random(rows),
+            "count": chance.integers(0, 100, rows).astype("i2"),
+            "when": pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(rows), unit="s"),
+            "city": pd.Series([f"city {n % 500}" for n in range(rows)], dtype=object),
+            "kind": pd.Categorical.from_codes(chance.integers(0, 3, rows), ["a", "b", "c"]),
+            "good": chance.random(rows) < 0.5,
+        }
+    )
+
+
+def large() -> list[Row]:
+    """A gigabyte that is read through, and a frame of a million rows: from this machine's disk."""
+    chain = s3kv.default_store()._backend.chain
+    tiers, chain.local = chain.local, chain.local[1:]
+    store = joblib.Memory(f"{FOLDER}/joblib-large", verbose=0)
+    array, plain = s3kv.cached(numbers), Path(FOLDER, "gigabyte")
+    array(125_000_000).tofile(plain)
+    frame = mixed(1_000_000)
+    ours, theirs = s3kv.cached(mixed), store.cache(mixed)
+    ours(1_000_000), theirs(1_000_000)
+    stored = s3kv.cached(lambda: frame, name="stored", version=1)
+    rows = [
+        compare(
+            "hit from disk, 1 GB array, then summed",
+            "a copy-on-write map",
+            lambda: np.memmap(plain, "f8", "c").sum(),
+            lambda: array(125_000_000).sum(),
+            1.11,
+        ),
+        compare(
+            "hit from disk, mixed frame of 1M rows",
+            "joblib",
+            lambda: theirs(1_000_000),
+            lambda: ours(1_000_000),
+            0.6,
+        ),
+        compare(
+            "store on disk, mixed frame of 1M rows",
+            "its own to_pickle",
+            lambda: frame.to_pickle(f"{FOLDER}/frame.pickle"),
+            stored.refresh,
+            1.15,
+        ),
+    ]
+    chain.local = tiers
+    return rows
+
+
 def keys() -> list[Row]:
     array = np.random.default_rng(0).random(32_000_000)
     strided = np.random.default_rng(0).random((512, 512))[::2, ::2]
@@ -241,6 +294,31 @@ def s3() -> list[Row]:
                 1.3,
                 times=200,
             )
+        ]
+        each = kv.cached(name="each", version=1)(lambda number: "x" * 1024)
+        each.map(range(1000))
+        for number in range(1000):
+            obstore.put(plain, f"each/{number}", b"x" * 1024)
+        client = kv._backend.objects.control._client(retries=True)
+
+        def by_boto3(number: int) -> bytes:
+            return client.get_object(Bucket="bench", Key=f"each/{number}")["Body"].read()
+
+        def by_obstore(number: int) -> bytes:
+            return bytes(obstore.get(plain, f"each/{number}").bytes())
+
+        def in_threads(call: Callable[[int], Any]) -> Callable[[], list[Any]]:
+            return lambda: list(in_parallel(call, range(1000), workers=8))
+
+        rows += [
+            compare("1,000 hits, 8 threads", "boto3", in_threads(by_boto3), in_threads(each), 0.25),
+            compare(
+                "map over 1,000 hits",
+                "obstore get, 16 threads",
+                lambda: list(in_parallel(by_obstore, range(1000), workers=16)),
+                lambda: each.map(range(1000)),
+                1.25,
+            ),
         ]
         array = np.random.default_rng(0).random(32_000_000)
         large = kv.cached(name="large", version=1)(lambda: array)
@@ -472,6 +550,7 @@ def plot(group: str, rows: list[Row]) -> None:
 
 GROUPS = {
     "hits": hits,
+    "large": large,
     "keys": keys,
     "s3": s3,
     "tags": tags,
