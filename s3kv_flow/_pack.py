@@ -180,7 +180,7 @@ class Pack:
         if not is_local(part):
             return self._checked(key, open_sealed(memoryview(part), self.keyring))
         bound, opened = open_local(part, known=blob.verified)
-        if bound != self.bind(key).encode():
+        if bound != self.bind(key):
             raise SealError("the local copy is of another key or another store", key=key)
         return opened
 

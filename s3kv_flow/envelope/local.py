@@ -51,7 +51,7 @@ def dump_local(header: Mapping[str, Any], payload: Body) -> list[Buffer]:
     return [MAGIC + digest.digest() + head[_CHECKED_FROM:], *payload]
 
 
-def open_local(data: Buffer, *, known: bool) -> tuple[bytes, Opened]:
+def open_local(data: Buffer, *, known: bool) -> tuple[str, Opened]:
     """Give to what an entry is bound, and the entry.
 
     Parameters
@@ -76,14 +76,13 @@ def open_local(data: Buffer, *, known: bool) -> tuple[bytes, Opened]:
         raise SealError(f"the local copy has another format (version {version})")
     if not known and xxhash.xxh3_128_digest(view[_CHECKED_FROM:]) != checksum:
         raise SealError("the local copy's checksum does not match")
-    codec_at = _PREAMBLE.size + bound
-    text_at = codec_at + named
+    text_at = _PREAMBLE.size + bound + named
     end = text_at + told
     start = end + -end % ALIGNMENT
     if start > view.nbytes:
         raise SealError("the local copy is cut short")
-    bind = bytes(data[_PREAMBLE.size : codec_at])
-    codec = bytes(data[codec_at:text_at]).decode("ascii", "replace")
+    names = bytes(data[_PREAMBLE.size : text_at]).decode("ascii", "replace")
+    bind, codec = names[:bound], names[bound:]
     opened = Opened(
         SUITE_CHECKSUM, codec, created, compute, view[start:], view[text_at:end], one_buffer
     )

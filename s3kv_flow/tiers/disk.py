@@ -21,7 +21,8 @@ import re
 import stat
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -54,6 +55,10 @@ _GET: Final = (
 _FILE_NAME = re.compile(r"[0-9a-f]{2}/[0-9a-f]{2}/[0-9a-f]{28}\.val\Z")
 _MODE_RAW: Final = 1
 _MODE_BINARY: Final = 2
+
+
+#: A cache, what executes SQL over a thread's connection to it, and the thread's lock against forks.
+_Connection = tuple["Cache", Callable[..., Any], AbstractContextManager[Any]]
 
 
 class UnsafeFolderError(Exception):
@@ -157,9 +162,9 @@ class DiskTier:
         connection = self._connection()
         if connection is None:
             return None
-        cache, execute = connection
+        cache, execute, gate = connection
         try:
-            with not_amid_fork():  # a reader, too, holds locks of SQLite's that a child inherits
+            with gate:  # a reader, too, holds locks of SQLite's that a child inherits
                 # What `cache.get` asks, without what it does for other policies and other disks.
                 row = execute(_GET, (name,)).fetchone()
             if row is None:
@@ -176,16 +181,16 @@ class DiskTier:
         data, verified = found
         return Blob([data], etag or None, expires - KEEP_SECONDS, verified)
 
-    def _connection(self) -> tuple[Cache, Any] | None:
+    def _connection(self) -> _Connection | None:
         """Give what executes SQL in this thread, which diskcache looks for each time."""
-        known: tuple[Cache, Any] | None = getattr(self._connected, "known", None)
+        known: _Connection | None = getattr(self._connected, "known", None)
         if known is None or known[0] is not self._opened:
             cache = self._cache()
             if cache is None:
                 return None
             try:
                 with not_amid_fork():
-                    known = self._connected.known = cache, cache._sql
+                    known = self._connected.known = cache, cache._sql, not_amid_fork()
             except Exception as error:
                 self._failed(error)
                 return None
