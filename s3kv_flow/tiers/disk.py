@@ -140,7 +140,7 @@ class DiskTier:
         if isinstance(error, diskcache.Timeout) or "locked" in str(error):
             # Whoever comes next need not wait as long again: somebody may have been stopped.
             self._paused_until = time.monotonic() + PAUSE_SECONDS
-            self._opened = None
+            self._let_go()
             self._say(f"is locked, and left alone for {PAUSE_SECONDS} s", error)
         elif isinstance(error, sqlite3.DatabaseError) and (
             "malformed" in str(error)
@@ -148,15 +148,21 @@ class DiskTier:
             or "no such table" in str(error)
         ):
             with self._opening:
-                opened, self._opened = self._opened, None
+                opened = self._let_go()
                 if opened is not None:
                     opened.close()
                     _set_aside(self.folder)
             self._say("was corrupt and has been begun anew", error)
         elif not self.folder.is_dir():
-            self._opened = None  # somebody has cleaned up; make it anew
+            self._let_go()  # somebody has cleaned up; make it anew
         else:
             self._say("failed; this entry goes without it", error)
+
+    def _let_go(self) -> Cache | None:
+        """Forget the cache, and the connections of all threads: an idle one would keep its own open."""
+        opened, self._opened = self._opened, None
+        self._connected = threading.local()
+        return opened
 
     def get(self, name: str) -> Blob | None:
         connection = self._connection()
@@ -253,7 +259,7 @@ class DiskTier:
         return cleared
 
     def close(self) -> None:
-        opened, self._opened = self._opened, None
+        opened = self._let_go()
         if opened is not None:
             opened.close()
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import sqlite3
+import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -388,3 +391,28 @@ def test_a_folder_that_stays_locked_is_left_alone_for_a_while(
     assert found is not None
     assert bytes(next(iter(found.parts))) == b"4"
     disk.close()
+
+
+def test_idle_threads_keep_no_connection_to_a_cache_that_was_removed(tmp_path: Path) -> None:
+    tier = DiskTier(tmp_path / "cache")
+    waiting, go_on = threading.Barrier(5), threading.Event()
+
+    def use() -> None:
+        tier.get("name")
+        waiting.wait(timeout=30)
+        go_on.wait(timeout=30)
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    waiting.wait(timeout=30)
+    assert tier._opened is not None
+    cache = weakref.ref(tier._opened)
+    tier.close()
+    gc.collect()
+    try:
+        assert cache() is None
+    finally:
+        go_on.set()
+        for thread in threads:
+            thread.join()
