@@ -22,6 +22,7 @@ from s3kv_flow._backend import Backend
 from s3kv_flow._cache import FunctionCache
 from s3kv_flow._policy import Policy
 from s3kv_flow.errors import ConfigurationError
+from s3kv_flow.stores.control import Boto3Objects
 from s3kv_flow.stores.s3 import S3Store
 
 #: As many rules as a bucket takes, and as long as the name of one may be.
@@ -111,7 +112,7 @@ def apply(backend: Backend, wanted: Plan) -> None:
         _control(backend).put_lifecycle(wanted.configuration)
 
 
-def _control(backend: Backend) -> Any:
+def _control(backend: Backend) -> Boto3Objects:
     store = backend.objects
     if not isinstance(store, S3Store):
         raise ConfigurationError("lifecycle rules are of buckets on S3, and this store is none")

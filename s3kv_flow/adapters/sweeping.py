@@ -68,6 +68,8 @@ def sweep(
 
     Raises
     ------
+    ConfigurationError
+        Negative days.
     StoreUnavailableError, AccessDeniedError
         The store could not be asked.
 
@@ -83,8 +85,7 @@ def sweep(
     >>> swept.count, swept.names
     (1, {'f': 1})
     """
-    if max_days < 0:
-        raise ConfigurationError(f"max_days={max_days!r} is negative", way_out="Give 0 or more.")
+    _check_days(max_days)
     backend = backend_of(store)()
     if backend.local_only:
         return Swept(0, 0, (), {})
@@ -109,6 +110,11 @@ def sweep(
         size += sum(found.size_bytes for found in some.values())
         names.update(map(_name_of, some))
     return Swept(count, size, locked, dict(names))
+
+
+def _check_days(max_days: float) -> None:
+    if max_days < 0:
+        raise ConfigurationError(f"max_days={max_days!r} is negative", way_out="Give 0 or more.")
 
 
 def _name_of(key: str) -> str:
@@ -152,8 +158,7 @@ def sweep_local(
         Negative days.
     """
     backend = backend_of(store)()
-    if max_days < 0:
-        raise ConfigurationError(f"max_days={max_days!r} is negative", way_out="Give 0 or more.")
+    _check_days(max_days)
     before = backend.clock.now() - max_days * 86400
     name = None if function is None else _encoded(function)
     return backend.chain.clear(backend.layout.entries(name), stored_before=before)

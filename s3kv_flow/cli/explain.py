@@ -10,6 +10,7 @@ import tempfile
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import click
@@ -64,6 +65,20 @@ def _value(text: str) -> Any:
         return text
 
 
+def module_of(name: str) -> ModuleType:
+    """Import a module that a command names.
+
+    Raises
+    ------
+    ConfigurationError
+        It cannot be imported.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise _not_importable(name, error) from error
+
+
 def function_of(target: str) -> Any:
     """Import the function that a command names.
 
@@ -77,16 +92,20 @@ def function_of(target: str) -> Any:
         raise ConfigurationError(
             f"{target!r} names no function", way_out="Write it as package.module:function."
         )
+    found: Any = module_of(module)
     try:
-        found = import_module(module)
         for name in path.split("."):
             found = getattr(found, name)
-    except (ImportError, AttributeError) as error:
-        raise ConfigurationError(
-            f"{target} cannot be imported: {error}",
-            way_out="Run the command where `import` finds it, or set PYTHONPATH.",
-        ) from error
+    except AttributeError as error:
+        raise _not_importable(target, error) from error
     return found
+
+
+def _not_importable(what: str, error: Exception) -> ConfigurationError:
+    return ConfigurationError(
+        f"{what} cannot be imported: {error}",
+        way_out="Run the command where `import` finds it, or set PYTHONPATH.",
+    )
 
 
 def key_of(target: str, given: dict[str, Any]) -> str:

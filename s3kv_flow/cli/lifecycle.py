@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any
 
 import click
@@ -13,8 +12,8 @@ import click
 from s3kv_flow._cache import FunctionCache
 from s3kv_flow._decorator import CACHE_ATTRIBUTE
 from s3kv_flow._lifecycle import Plan, apply, plan
+from s3kv_flow.cli.explain import module_of
 from s3kv_flow.cli.output import as_json, print_json, print_table, store
-from s3kv_flow.errors import ConfigurationError
 
 _modules = click.argument("modules", nargs=-1, metavar="[MODULE]...")
 
@@ -66,14 +65,7 @@ def _caches(modules: tuple[str, ...]) -> Iterator[FunctionCache]:
     """Give the caches of the functions and methods of modules."""
     sys.path.insert(0, os.getcwd())
     for name in modules:
-        try:
-            module = import_module(name)
-        except ImportError as error:
-            raise ConfigurationError(
-                f"{name} cannot be imported: {error}",
-                way_out="Run the command where `import` finds it, or set PYTHONPATH.",
-            ) from error
-        for found in vars(module).values():
+        for found in vars(module_of(name)).values():
             members = vars(found).values() if isinstance(found, type) else [found]
             for member in members:
                 cache = getattr(_function(member), CACHE_ATTRIBUTE, None)

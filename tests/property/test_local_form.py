@@ -58,7 +58,7 @@ def test_every_flipped_bit_and_every_truncation_is_refused() -> None:
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_at_all_are_refused_and_nothing_else(tail: bytes) -> None:
+def test_any_bytes_at_all_raise_nothing_but_a_refusal(tail: bytes) -> None:
     for known in (False, True):
         for data in (tail, b"S3KL" + tail, local(1)[:60] + tail):
             with contextlib.suppress(SealError):
