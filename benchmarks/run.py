@@ -214,7 +214,15 @@ def keys() -> list[Row]:
     strided = np.random.default_rng(0).random((512, 512))[::2, ::2]
     frame = pd.DataFrame(np.random.default_rng(0).random((1_000_000, 9)))
     texts = pd.Series([f"text {n % 5000}" for n in range(1_000_000)], dtype=object)
-    nested = {f"k{n}": {"a": n, "b": [n, str(n)]} for n in range(2_500)}
+    nested = {
+        f"k{n}": {
+            "name": f"item {n}",
+            "weight": n / 7,
+            "tags": ["a", str(n)],
+            "place": {"x": n / 3, "y": n / 11, "of": None},
+        }
+        for n in range(10_000)
+    }
     from prefect.utilities.hashing import hash_objects  # here: it takes seconds to import
 
     def token(value: Any) -> Callable[[], bytes]:

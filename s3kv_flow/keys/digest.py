@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import xxhash
 
 #: Hashed first, everywhere: a change of the encoding is a clean miss. Change it with the golden keys.
-SCHEME: Final = b"s3kv-key/2\0"
+SCHEME: Final = b"s3kv-key/3\0"
 
 
 class Incremental(Protocol):

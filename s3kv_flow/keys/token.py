@@ -7,28 +7,20 @@ one path only. Shared and copied parts look alike; a cycle is a reference back b
 
 from __future__ import annotations
 
-import math
-import operator
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError
+from s3kv_flow.keys import columns
 from s3kv_flow.keys.deep import ORDINARY_DEPTH, check_depth
 from s3kv_flow.keys.digest import SCHEME, XXH3_128, Digest
 
 #: Payloads up to here are written inline; a longer one is replaced by its digest.
 INLINE_BYTES: Final = 64
 
-#: Longer lists of one type, and dicts of text, are encoded as a whole.
-FAST_FROM: Final = 8
-
-#: Long lists of text are joined and hashed this many at a time.
-PIECE_VALUES: Final = 4096
-
 _pack_float = struct.Struct("<d").pack
 _pack_count = struct.Struct("<Q").pack
-_PACKED: Final = frozenset({float, int, str})
 _NAN: Final = b"f\0\0\0\0\0\0\xf8\x7f"
 
 #: `handlers` fills these: exact type, base class, and package to a function of (value, encoder).
@@ -219,18 +211,40 @@ class Encoder:
             "or teach its type with __s3kv_key__ or s3kv_flow.register_key.",
         )
 
-    def sequence(self, tag: bytes, values: Sequence[Any], step: str = "[{}]") -> bytes:
-        """Give the token of values in order. One type throughout takes a faster way."""
-        if len(values) > FAST_FROM:
-            fast = self._homogeneous(tag, values)
-            if fast is not None:
-                return fast
-        compound, scalars, long = self._compound, SCALARS, INLINE_BYTES + 2
+    def sequence(self, tag: bytes, values: Sequence[Any]) -> bytes:
+        """Give the token of values in order."""
+        size = len(values)
+        if size > columns.FEW:
+            runs = (values[at : at + columns.RUN] for at in range(0, size, columns.RUN))
+            return self.column(tag, size, runs)
         tokens: list[bytes] = []
+        self._each(values, tokens)
+        return self.node(tag, *tokens)
+
+    def column(self, tag: bytes, size: int, runs: Iterable[Sequence[Any]]) -> bytes:
+        """Give the token of many values in order, which come `columns.RUN` at a time."""
+        tag += b":c"
+        running = self.digest.begin(SCHEME + b"%c" % len(tag) + tag + _pack_count(size))
+        out = columns.Parts(running.update)
+        done = 0
+        for run in runs:
+            try:
+                columns.write(run, out, self._each)
+            except UnhashableArgumentError as error:
+                place, rest = columns.placed(error)
+                error.path = f"[{done + place}]{rest}"
+                raise
+            out.flush()
+            done += len(run)
+        return self.end(running)
+
+    def _each(self, values: Sequence[Any], tokens: list[bytes]) -> None:
+        """Add the token of each value: `token`, inlined, for most of the time goes here."""
+        compound, scalars, long = self._compound, SCALARS, INLINE_BYTES + 2
         add = tokens.append
         position = 0
         try:
-            for value in values:  # `token`, inlined: most of the time of nested data goes here
+            for value in values:
                 scalar = scalars.get(type(value))
                 if scalar is None:
                     add(compound(value))
@@ -239,56 +253,8 @@ class Encoder:
                     add(one if len(one) <= long else self.node(b"long", one))
                 position += 1
         except UnhashableArgumentError as error:
-            error.within(step.format(position))
+            error.within(f"[{position}]")
             raise
-        return self.node(tag, *tokens)
-
-    def _homogeneous(self, tag: bytes, values: Sequence[Any]) -> bytes | None:
-        """Take the faster way where the values allow it, whatever their storage."""
-        kind, size = type(values[0]), len(values)
-        if kind is str:
-            pieces = (values[at : at + PIECE_VALUES] for at in range(0, size, PIECE_VALUES))
-            joined = self.texts(tag, size, pieces)
-            if joined is not None:
-                return joined
-        if kind not in _PACKED or operator.countOf(map(type, values), kind) != size:
-            return None
-        if kind is float:
-            packed = struct.pack(f"<{size}d", *values)
-            if any(map(math.isnan, values)):
-                return None
-            return self.node(tag + b":f", _pack_count(size), packed)
-        if kind is int:
-            try:
-                return self.node(tag + b":i", _pack_count(size), struct.pack(f"<{size}q", *values))
-            except struct.error:
-                return None
-        if kind is str:
-            encoded = [value.encode("utf-8", "surrogatepass") for value in values]
-            lengths = struct.pack(f"<{size}Q", *map(len, encoded))
-            return self.node(tag + b":s", _pack_count(size), lengths, b"".join(encoded))
-        return None
-
-    def texts(self, tag: bytes, size: int, pieces: Iterable[Sequence[Any]]) -> bytes | None:
-        """Give the node of texts joined by NUL; none where one has a NUL itself, or is no text.
-
-        They come `PIECE_VALUES` at a time: a piece stays in the processor's cache while it is
-        looked through, joined and hashed, and costs no fresh pages.
-        """
-        tag += b":t"
-        running = self.digest.begin(
-            b"".join((SCHEME, b"%c" % len(tag), tag, _pack_count(2), _pack_count(size)))
-        )
-        between = b""
-        for piece in pieces:
-            if operator.countOf(map(type, piece), str) != len(piece):
-                return None
-            text = "\0".join(piece).encode("utf-8", "surrogatepass")
-            if text.count(b"\0") != len(piece) - 1:  # NUL would no longer tell them apart
-                return None
-            running.update(between + text)
-            between = b"\0"
-        return self.end(running)
 
     def mapping(self, tag: bytes, items: Iterable[tuple[Any, Any]]) -> bytes:
         """Give the token of key-value pairs in no order: sorted by token, never by value."""
@@ -305,18 +271,17 @@ class Encoder:
         return self.node(tag, *pairs)
 
     def dictionary(self, value: dict[Any, Any]) -> bytes:
-        """Give the token of an exact dict; one with many keys, all text, takes a faster way."""
-        if len(value) <= FAST_FROM or set(map(type, value)) != {str}:
+        """Give the token of an exact dict; one with many keys, all text or all int, as two columns."""
+        if len(value) <= columns.FEW or set(map(type, value)) not in ({str}, {int}):
             return self.mapping(b"dict", value.items())
         names = sorted(value)
-        held = [value[name] for name in names]
         try:
-            values = self.sequence(b"values", held)
+            values = self.sequence(b"values", [value[name] for name in names])
         except UnhashableArgumentError as error:
-            position, _, rest = error.path[1:].partition("]")
-            error.path = f"[{names[int(position)]!r}]{rest}"
+            place, rest = columns.placed(error)
+            error.path = f"[{names[place]!r}]{rest}"
             raise
-        return self.node(b"dict:s", self.sequence(b"names", names), values)
+        return self.node(b"dict:c", self.sequence(b"names", names), values)
 
     def unordered(self, tag: bytes, values: Iterable[Any]) -> bytes:
         """Give the token of values in no order."""

@@ -120,6 +120,96 @@ def test_the_fast_ways_and_the_slow_one_tell_the_same_apart(values: list[Any]) -
     assert token([values]) != token(values)
 
 
+numbers_or_none = st.integers(-2, 2) | st.none()
+cells = st.sampled_from(
+    [
+        st.integers(),
+        st.floats(),
+        st.text(alphabet="a\0\ud800", max_size=2),
+        st.booleans(),
+        numbers_or_none,
+        st.lists(st.integers(0, 1), max_size=3),
+        st.lists(st.integers(0, 1) | st.booleans(), min_size=2, max_size=2),
+        st.tuples(st.floats(), st.text(max_size=1)),
+        st.fixed_dictionaries({"x": st.integers(0, 1)}, optional={"y": numbers_or_none}),
+        st.lists(st.fixed_dictionaries({"z": st.booleans()}), max_size=2),
+        st.dates() | st.none(),
+        st.sets(st.integers(0, 3)),
+    ]
+)
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> list[Any]:
+    """Records, as they come from JSON: some fields are missing, and stand in another order."""
+    always = draw(st.dictionaries(st.sampled_from("abcd"), cells, max_size=4))
+    optional = draw(st.dictionaries(st.sampled_from("efg"), cells, max_size=2))
+    rows = draw(st.lists(st.fixed_dictionaries(always, optional=optional), min_size=9, max_size=40))
+    if draw(st.booleans()):
+        rows = [dict(draw(st.permutations(list(row.items())))) for row in rows]
+    return rows
+
+
+def changed(value: Any, data: st.DataObject) -> Any:
+    """Give a copy with one thing changed, somewhere inside, perhaps for an equal one."""
+    if isinstance(value, (list, tuple)) and value and data.draw(st.booleans()):
+        place = data.draw(st.integers(0, len(value) - 1))
+        parts = list(value)
+        parts[place : place + 1] = data.draw(
+            st.sampled_from([[], [changed(parts[place], data)], [parts[place]] * 2])
+        )
+        return type(value)(parts)
+    if isinstance(value, dict) and value and data.draw(st.booleans()):
+        name = data.draw(st.sampled_from(list(value)))
+        return {**value, name: changed(value[name], data)}
+    return data.draw(
+        st.sampled_from([value, list(value) if isinstance(value, tuple) else value]) | values
+    )
+
+
+@given(tables(), st.data())
+def test_one_change_in_a_table_changes_its_token(table: list[Any], data: st.DataObject) -> None:
+    other = changed(table, data)
+    assert (token(table) == token(other)) == same(table, other)
+    assert (token({"t": table}) == token({"t": other})) == same(table, other)
+
+
+@given(tables())
+def test_neither_order_of_names_nor_sharing_counts_in_a_table(table: list[Any]) -> None:
+    import copy
+
+    turned = [dict(reversed(list(row.items()))) for row in copy.deepcopy(table)]
+    assert token(table) == token(turned)
+    assert token(table * 2) == token(table + turned)
+    assert token([table] * 9) == token([copy.deepcopy(table) for _ in range(9)])
+
+
+@given(st.dictionaries(st.integers(0, 99), st.integers(0, 1), min_size=9, max_size=12), st.data())
+def test_names_that_are_numbers_count_by_value(value: dict[int, int], data: st.DataObject) -> None:
+    other = dict(data.draw(st.permutations(list(value.items()))))
+    assert token(value) == token(other)
+    name = data.draw(st.sampled_from(list(value)))
+    assert token(value) != token({**other, name: value[name] + 1})
+    assert token(value) != token({str(name): one for name, one in value.items()})
+
+
+class Name(str):
+    """Equal to its text, and another type."""
+
+    __slots__ = ()
+
+
+def test_equal_names_of_another_type_differ_in_a_table() -> None:
+    rows = [{"a": number} for number in range(20)]
+    for place in (0, 7, 19):
+        others = [dict(row) for row in rows]
+        others[place] = {Name("a"): place}
+        assert token(others) != token(rows)
+    assert token(dict.fromkeys(range(9), 0)) != token(
+        {(True if number == 1 else number): 0 for number in range(9)}
+    )
+
+
 class Colour(enum.Enum):
     RED = 1
     BLUE = 2
@@ -342,6 +432,12 @@ def test_shared_parts_cost_once() -> None:
     for _ in range(100):
         value = [value, value]
     assert token(value)
+    for _ in range(50):
+        value = [value] * 20
+    assert token(value)
+    endless: list[Any] = []
+    endless += [endless] * 20
+    assert token(endless)
 
 
 def test_deep_nesting_has_a_key() -> None:
@@ -369,6 +465,29 @@ UNHASHABLE: list[tuple[Any, str]] = [
     (zip([1], [2]), ""),
     (sys._getframe(), ""),
 ]
+
+
+def placed_in(rows: int, at: int, row: Any, where: Any) -> list[Any]:
+    return [where if number == at else row for number in range(rows)]
+
+
+LOCK = threading.Lock()
+#: Values that are encoded as columns, with something that has no key.
+IN_COLUMNS: list[tuple[Any, str]] = [
+    ([*range(20), LOCK], "[20]"),
+    (placed_in(5000, 4321, 0, LOCK), "[4321]"),
+    (placed_in(20, 7, {"a": 1, "b": 2}, {"b": LOCK, "a": 1}), "[7]['b']"),
+    (placed_in(9, 7, {"a": 1, "b": 2}, {"b": LOCK, "a": 1}), "[7]['b']"),
+    (placed_in(40, 31, {"a": 1}, {"b": [{"c": LOCK}]})[:39] + [{"b": 1}] * 9, "[31]['b'][0]['c']"),
+    (placed_in(20, 7, [1, 2], [1, LOCK]), "[7][1]"),
+    (placed_in(20, 7, (1, 2), (1, 2, LOCK)), "[7][2]"),
+    (placed_in(20, 7, [1, 2], (1, LOCK)), "[7][1]"),
+    ([*placed_in(20, 7, [], [LOCK]), *[1] * 5], "[7][0]"),
+    ({f"k{n}": {"a": [n] * 3 if n != 7 else [n, LOCK]} for n in range(3000)}, "['k7']['a'][1]"),
+    ({n: LOCK if n == 7 else n for n in range(20)}, "[7]"),
+    ([[[[[[[[[[LOCK]]]]]]]]] for _ in range(20)], "[0]" * 10),
+]
+UNHASHABLE += IN_COLUMNS
 
 
 @pytest.mark.parametrize(("value", "path"), UNHASHABLE, ids=lambda value: type(value).__name__)

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from s3kv_flow.keys.token import FAST_FROM, PIECE_VALUES, Encoder
+from s3kv_flow.keys.columns import RUN
+from s3kv_flow.keys.token import Encoder
 
 #: Pieces of a non-contiguous array are copied this large, so that memory stays flat.
 PIECE_BYTES: Final = 4 * 1024 * 1024
@@ -107,12 +108,8 @@ def _pieces(value: np.ndarray[Any, Any]) -> Iterator[np.ndarray[Any, Any]]:
 def strings_or_objects(values: np.ndarray[Any, Any], encoder: Encoder) -> bytes:
     """Give the token of a one-dimensional array of Python objects."""
     size = len(values)
-    if size > FAST_FROM and type(values[0]) is str:
-        pieces = (values[at : at + PIECE_VALUES].tolist() for at in range(0, size, PIECE_VALUES))
-        texts = encoder.texts(b"objects", size, pieces)
-        if texts is not None:
-            return texts
-    return encoder.sequence(b"objects", values.tolist())
+    runs = (values[at : at + RUN].tolist() for at in range(0, size, RUN))
+    return encoder.column(b"objects", size, runs)
 
 
 def _masked(value: np.ma.MaskedArray[Any, Any], encoder: Encoder) -> bytes:

@@ -12,6 +12,7 @@ import functools
 import logging
 import pathlib
 import re
+import struct
 import types
 import typing
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from typing import Any, Union
 
 from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys.token import BY_BASE, EXACT, FALLBACKS, Encoder, Handler
+
+_pack_days = struct.Struct("<I").pack
+_pack_clock = struct.Struct("<4BI").pack
 
 
 def _for(*kinds: type) -> Callable[[Handler], Handler]:
@@ -131,20 +135,22 @@ def _slice(value: Any, encoder: Encoder) -> bytes:
 
 @_for(datetime.date)
 def _date(value: datetime.date, encoder: Encoder) -> bytes:
-    return encoder.record(b"date", value.year, value.month, value.day)
+    return encoder.node(b"date", _pack_days(value.toordinal()))
 
 
 @_for(datetime.datetime)
 def _datetime(value: datetime.datetime, encoder: Encoder) -> bytes:
-    day = (value.year, value.month, value.day)
-    clock = (value.hour, value.minute, value.second, value.microsecond)
-    return encoder.record(b"datetime", *day, *clock, value.fold, value.tzinfo)
+    zone = encoder.token(value.tzinfo)
+    return encoder.node(b"datetime", _pack_days(value.toordinal()), _clock(value), zone)
 
 
 @_for(datetime.time)
 def _time(value: datetime.time, encoder: Encoder) -> bytes:
-    clock = (value.hour, value.minute, value.second, value.microsecond)
-    return encoder.record(b"time", *clock, value.fold, value.tzinfo)
+    return encoder.node(b"time", _clock(value), encoder.token(value.tzinfo))
+
+
+def _clock(value: datetime.datetime | datetime.time) -> bytes:
+    return _pack_clock(value.hour, value.minute, value.second, value.fold, value.microsecond)
 
 
 @_for(datetime.timedelta)

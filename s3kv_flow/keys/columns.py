@@ -1,0 +1,280 @@
+"""Many values as one column: packed where they are of one kind, taken apart where they are nested.
+
+Records become a column for each name, lists of one length a column for each place, other lists
+one column of all they hold; so a thousand records of one shape cost a few calls a name, not a
+thousand tokens each. Which way a column takes follows from its values alone. What is written
+tells where it ends, once the number of values is known, and the values can be read from it: a
+letter for the way, then its payload. Values without a way here, and few of them, are written as
+tokens.
+"""
+
+from __future__ import annotations
+
+import operator
+import struct
+from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any, Final
+
+from s3kv_flow.errors import UnhashableArgumentError
+
+#: So few values are written as tokens.
+FEW: Final = 8
+
+#: A longer column is written this many values at a time: a run stays in the processor's cache while
+#: it is looked through and hashed, and costs no fresh pages.
+RUN: Final = 2048
+
+#: Nested values are taken apart so deep, and while they hold no more than so many values: the same
+#: list a thousand times over costs no more than its token.
+DEEPEST: Final = 6
+WIDEST: Final = 1 << 17
+
+#: Rows of one shape are taken apart by name or place if they are so many, else row by row.
+TALL: Final = 16
+
+#: Longer lists are no records: what one holds is of one kind as a rule, at all its places.
+NARROW: Final = 16
+
+#: So much text is joined at a time, as far as a sample of so many tells.
+PIECE_CHARACTERS: Final = 1 << 19
+SAMPLES: Final = 16
+
+_count = struct.Struct("<Q").pack
+_NAN: Final = float("nan")
+
+
+class Parts(list[bytes]):
+    """What is written of a column, on its way into a digest.
+
+    Parameters
+    ----------
+    update : callable
+        Takes what was written so far.
+    """
+
+    __slots__ = ("_update",)
+
+    def __init__(self, update: Callable[[bytes], object]) -> None:
+        self._update = update
+
+    def flush(self) -> None:
+        """Hand on what was written, so that it takes no more memory."""
+        self._update(b"".join(self))
+        self.clear()
+
+
+#: Writes values as tokens.
+Each = Callable[[Sequence[Any], "list[bytes]"], None]
+_Way = Callable[[Sequence[Any], Parts, Each, int], None]
+
+
+def write(values: Sequence[Any], out: Parts, each: Each, deepest: int = DEEPEST) -> None:
+    """Write the values of a column.
+
+    Raises
+    ------
+    UnhashableArgumentError
+        Some value has no stable key; the error's path begins with the value's place.
+    """
+    if len(values) > FEW:
+        kind = type(values[0])
+        if operator.countOf(map(type, values), kind) == len(values):
+            way = _WAYS.get(kind, _tokens)
+        else:
+            way = _mixed
+        way(values, out, each, deepest)
+    else:
+        _tokens(values, out, each, deepest)
+
+
+def _tokens(values: Sequence[Any], out: Parts, each: Each, deepest: int) -> None:
+    out.append(b"*")
+    each(values, out)
+
+
+def _nones(_: Sequence[None], out: Parts, each: Each, deepest: int) -> None:
+    out.append(b"n")
+
+
+def _bools(values: Sequence[bool], out: Parts, each: Each, deepest: int) -> None:
+    out += (b"b", bytes(values))
+
+
+def _ints(values: Sequence[int], out: Parts, each: Each, deepest: int) -> None:
+    try:
+        packed = struct.pack(f"<{len(values)}q", *values)
+    except struct.error:
+        _tokens(values, out, each, deepest)
+    else:
+        out += (b"i", packed)
+
+
+def _floats(values: Sequence[float], out: Parts, each: Each, deepest: int) -> None:
+    total = sum(values)
+    if total != total:  # a NaN, whose payload does not count, or infinities of both signs
+        values = [value if value == value else _NAN for value in values]
+    out += (b"f", struct.pack(f"<{len(values)}d", *values))
+
+
+def _texts(values: Sequence[str], out: Parts, each: Each, deepest: int) -> None:
+    out.append(b"t")
+    longest = max(map(len, values[:: len(values) // SAMPLES + 1]))
+    at = 0
+    while at < len(values):
+        # Where it is cut does not show in what is written.
+        piece = values[at : at + PIECE_CHARACTERS // (longest + 1) + 1]
+        text = "\0".join(piece).encode("utf-8", "surrogatepass")
+        if (
+            text.count(b"\0") != len(piece) - 1
+        ):  # UTF-8 has no byte FF: it is written for their NULs
+            text = b"\0".join(
+                one.encode("utf-8", "surrogatepass").replace(b"\0", b"\xff") for one in piece
+            )
+        out += (text, b"\0")
+        if len(text) > PIECE_CHARACTERS:
+            out.flush()
+        at += len(piece)
+        longest = max(longest, len(text) // len(piece))
+
+
+def _mixed(values: Sequence[Any], out: Parts, each: Each, deepest: int) -> None:
+    types = list(map(type, values))
+    kinds = set(types)
+    if not kinds <= _WAYS.keys():
+        _tokens(values, out, each, deepest)
+        return
+    out += (b"m", bytes(map(_CODES.__getitem__, types)))
+    for kind in _WAYS:
+        if kind in kinds:
+            try:
+                write([value for value in values if type(value) is kind], out, each, deepest)
+            except UnhashableArgumentError as error:
+                place, rest = placed(error)
+                error.path = f"[{_nth(types, kind, place)}]{rest}"
+                raise
+
+
+def _lists(values: Sequence[Sequence[Any]], out: Parts, each: Each, deepest: int) -> None:
+    lengths = list(map(len, values))
+    if not deepest or sum(lengths) > WIDEST:
+        _tokens(values, out, each, deepest)
+        return
+    out += (b"l", struct.pack(f"<{len(lengths)}Q", *lengths))
+    same = lengths[0] <= NARROW and lengths.count(lengths[0]) == len(lengths)
+    if same and len(values) >= TALL:
+        for place, column in enumerate(zip(*values)):
+            _column(column, place, out, each, deepest)
+        return
+    try:
+        write(list(chain.from_iterable(values)), out, each, deepest - 1)
+    except UnhashableArgumentError as error:
+        place, rest = placed(error)
+        row = 0
+        while place >= lengths[row]:
+            place -= lengths[row]
+            row += 1
+        error.path = f"[{row}][{place}]{rest}"
+        raise
+
+
+def _tuples(values: Sequence[tuple[Any, ...]], out: Parts, each: Each, deepest: int) -> None:
+    out.append(b"u")
+    _lists(values, out, each, deepest)
+
+
+def _dicts(values: Sequence[dict[Any, Any]], out: Parts, each: Each, deepest: int) -> None:
+    names = list(chain.from_iterable(values))
+    # Equal names of other types would look alike: a subclass of str.
+    are_text = operator.countOf(map(type, names), str) == len(names)
+    if not deepest or len(names) > WIDEST or not are_text:
+        _tokens(values, out, each, deepest)
+        return
+    which, shapes = _shapes(values, names)
+    if len(shapes) * FEW > len(values):
+        _tokens(values, out, each, deepest)
+        return
+    out += (b"d", _count(len(shapes)))
+    if len(shapes) == 1:
+        _records(values, shapes[0], out, each, deepest)
+        return
+    out.append(struct.pack(f"<{len(which)}H", *which))
+    for number, shape in enumerate(shapes):
+        rows = [value for value, its in zip(values, which) if its == number]
+        try:
+            _records(rows, shape, out, each, deepest)
+        except UnhashableArgumentError as error:
+            place, rest = placed(error)
+            error.path = f"[{_nth(which, number, place)}]{rest}"
+            raise
+
+
+def _shapes(
+    values: Sequence[dict[str, Any]], names: list[str]
+) -> tuple[list[int], list[tuple[str, ...]]]:
+    """Give the number of each record's set of names, and these sets as they first appear."""
+    first = tuple(values[0])
+    if names == list(first) * len(values):
+        return [], [tuple(sorted(first))]
+    which: list[int] = []
+    numbers: dict[tuple[str, ...], int] = {}
+    known: dict[tuple[str, ...], int] = {}  # the same names stand in many orders
+    for value in values:
+        shape = tuple(value)
+        number = known.get(shape)
+        if number is None:
+            number = known[shape] = numbers.setdefault(tuple(sorted(shape)), len(numbers))
+        which.append(number)
+    return which, list(numbers)
+
+
+def _records(
+    rows: Sequence[dict[str, Any]], names: Sequence[str], out: Parts, each: Each, deepest: int
+) -> None:
+    out.append(_count(len(names)))
+    if not names:
+        return
+    _texts(names, out, each, deepest)
+    if len(rows) >= TALL:
+        for name in names:
+            _column([row[name] for row in rows], name, out, each, deepest)
+        return
+    try:
+        write([row[name] for row in rows for name in names], out, each, deepest - 1)
+    except UnhashableArgumentError as error:
+        place, rest = placed(error)
+        error.path = f"[{place // len(names)}][{names[place % len(names)]!r}]{rest}"
+        raise
+
+
+def _column(column: Sequence[Any], step: str | int, out: Parts, each: Each, deepest: int) -> None:
+    try:
+        write(column, out, each, deepest - 1)
+    except UnhashableArgumentError as error:
+        row, rest = placed(error)
+        error.path = f"[{row}][{step!r}]{rest}"
+        raise
+
+
+def placed(error: UnhashableArgumentError) -> tuple[int, str]:
+    """Take the place among the values from an error's path, and what follows it."""
+    place, _, rest = error.path[1:].partition("]")
+    return int(place), rest
+
+
+def _nth(values: Sequence[Any], wanted: Any, number: int) -> int:
+    """Give the place of the value that is equal to the wanted one for the ``number``-th time."""
+    return [place for place, value in enumerate(values) if value == wanted][number]
+
+
+_WAYS: Final[dict[type, _Way]] = {
+    type(None): _nones,
+    bool: _bools,
+    int: _ints,
+    float: _floats,
+    str: _texts,
+    list: _lists,
+    tuple: _tuples,
+    dict: _dicts,
+}
+_CODES: Final = {kind: code for code, kind in enumerate(_WAYS)}
