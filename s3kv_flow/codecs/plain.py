@@ -7,12 +7,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import orjson
+
 from s3kv_flow.codecs.base import Encoded
 
 #: Beyond this, Python itself refuses to write an integer in decimal by default.
 _MAX_INT_BITS: Final = 14_000
-#: What `json.loads` calls, after three functions more.
-_scan: Final[Any] = json.JSONDecoder().scan_once  # type: ignore[attr-defined,unused-ignore]
+#: So many digits in a row may be an integer that orjson gives as a float.
+_LONG_NUMBER: Final = b"0" * 19
+_DIGITS_AS_ZERO: Final = bytes(48 if chr(byte).isdigit() else 32 for byte in range(128)) + bytes(
+    128
+)
 
 
 class BytesCodec:
@@ -43,13 +48,13 @@ class JSONCodec:
 
     def decode(self, arguments: Mapping[str, Any], buffers: Sequence[memoryview]) -> Any:
         (data,) = buffers
-        text = str(data, "utf-8")
-        try:
-            value, end = _scan(text, 0)
-        except (ValueError, StopIteration):
-            end = -1
-        # Blanks around it, which we do not write, or something wrong, which `loads` tells.
-        return value if end == len(text) else json.loads(text)
+        text = bytes(data)
+        if _LONG_NUMBER not in text.translate(_DIGITS_AS_ZERO):
+            try:
+                return orjson.loads(text)
+            except orjson.JSONDecodeError:
+                pass  # a lone surrogate, or something wrong, which `json.loads` tells
+        return json.loads(str(text, "utf-8"))
 
 
 def dump_exact(value: Any) -> bytes | None:

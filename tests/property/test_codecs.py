@@ -6,7 +6,9 @@ import dataclasses
 import datetime
 import decimal
 import functools
+import json
 import zoneinfo
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,12 +16,13 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
 
 from s3kv_flow._model import Blob
 from s3kv_flow._pack import Pack
+from s3kv_flow.codecs.plain import JSONCodec
 from s3kv_flow.envelope.keyring import Keyring
 from s3kv_flow.errors import EncodingError, SealError
 
@@ -108,6 +111,40 @@ json_values = st.recursive(
 @given(json_values)
 def test_what_json_can_say_is_stored_as_json(value: Any) -> None:
     assert round_trip(value, OPEN)[1] == "json"
+
+
+numerals = st.from_regex(
+    r"-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,3})?", fullmatch=True
+)
+texts_of_json = st.recursive(
+    st.sampled_from(["null", "true", "NaN", "Infinity", "-Infinity", "nul", "1.", "01", "-"])
+    | numerals
+    | json_values.map(json.dumps)
+    | json_values.map(lambda value: json.dumps(value, ensure_ascii=False)),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda parts: f" [{', '.join(parts)}]\n")
+        | st.lists(st.tuples(st.sampled_from("ab"), inner), max_size=3).map(
+            lambda pairs: "{" + ", ".join(f'"{name}": {text}' for name, text in pairs) + "}"
+        )
+        | st.tuples(inner, st.characters()).map("".join)
+    ),
+    max_leaves=6,
+)
+
+
+@given(texts_of_json)
+@example("-" + "9" * 30)
+@example('["\\ud800", 18446744073709551616]')
+@example("[" * 2000 + "]" * 2000)
+def test_json_is_read_as_the_standard_library_reads_it(text: str) -> None:
+    def read(how: Callable[[bytes], Any]) -> str:
+        try:
+            return repr(how(text.encode("utf-8", "surrogatepass")))
+        except (ValueError, RecursionError) as error:
+            return type(error).__name__
+
+    expected = read(lambda data: json.loads(str(data, "utf-8")))
+    assert read(lambda data: JSONCodec().decode({}, [memoryview(data)])) == expected
 
 
 @given(st.binary())
