@@ -125,9 +125,8 @@ def _texts(values: Sequence[str], out: Parts, each: Each, deepest: int) -> None:
         # Where it is cut does not show in what is written.
         piece = values[at : at + PIECE_CHARACTERS // (longest + 1) + 1]
         text = "\0".join(piece).encode("utf-8", "surrogatepass")
-        if (
-            text.count(b"\0") != len(piece) - 1
-        ):  # UTF-8 has no byte FF: it is written for their NULs
+        if text.count(b"\0") != len(piece) - 1:
+            # For a NUL of theirs stands FF, a byte that UTF-8 does not have.
             text = b"\0".join(
                 one.encode("utf-8", "surrogatepass").replace(b"\0", b"\xff") for one in piece
             )
