@@ -6,6 +6,7 @@ import dataclasses
 
 import msgspec
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from scipy import sparse
@@ -55,6 +56,23 @@ def test_sparse_matrices_differ_by_format_shape_type_and_value():
 @pytest.mark.parametrize("name", FORMATS)
 def test_each_sparse_format_is_stable(name):
     assert_stable_key(sparse.csr_matrix(DENSE).asformat(name))
+
+
+def test_frames_are_told_apart_by_value_whatever_way_their_columns_lie():
+    rows = np.arange(3000 * 40.0).reshape(3000, 40)
+    frame = pd.DataFrame(rows, copy=False)
+    in_columns = pd.DataFrame(np.asfortranarray(rows), copy=False)
+    one_by_one = pd.DataFrame({place: rows[:, place].copy() for place in range(40)})
+    one_by_one.columns = frame.columns
+    assert_same_key(frame, in_columns, one_by_one)
+    for place in ((0, 0), (2999, 39), (1500, 7)):
+        changed = rows.copy()
+        changed[place] += 1
+        assert_different_keys(pd.DataFrame(changed, copy=False), frame)
+    narrow = in_columns.copy()
+    narrow[7] = narrow[7].astype("f4")  # as wide as 32 bits hold: equal, and of another type
+    assert (narrow == frame).all(axis=None)
+    assert_different_keys(narrow, frame)
 
 
 def test_polars_integers_of_128_bits_have_keys():
