@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextvars
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sized
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from queue import SimpleQueue
 from typing import Any, Final, Protocol
 
 from s3kv_flow._cache import FunctionCache
@@ -65,17 +66,20 @@ def _in_threads(
 ) -> dict[int, Any]:
     outcomes: dict[int, Any] = {}
     running: dict[Future[Any], int] = {}
+    # `concurrent.futures.wait` would look at all that are running for each one that is done.
+    done: SimpleQueue[Future[Any]] = SimpleQueue()
 
     def collect() -> None:
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in done:
-            outcomes[running.pop(future)] = _outcome(future)
-            step()
+        future = done.get()
+        outcomes[running.pop(future)] = _outcome(future)
+        step()
 
     try:
         for position, item in enumerate(items):
             context = contextvars.copy_context()  # the mode of whoever asks
-            running[threads.submit(context.run, function, item)] = position
+            future = threads.submit(context.run, function, item)
+            running[future] = position
+            future.add_done_callback(done.put)
             if len(running) >= AHEAD * workers:
                 collect()
         while running:
