@@ -198,8 +198,10 @@ def _dicts(values: Sequence[dict[Any, Any]], out: Parts, each: Each, deepest: in
         _records(values, shapes[0], out, each, deepest)
         return
     out.append(struct.pack(f"<{len(which)}H", *which))
-    for number, shape in enumerate(shapes):
-        rows = [value for value, its in zip(values, which) if its == number]
+    groups: list[list[dict[str, Any]]] = [[] for _ in shapes]
+    for value, number in zip(values, which):
+        groups[number].append(value)
+    for number, (shape, rows) in enumerate(zip(shapes, groups)):
         try:
             _records(rows, shape, out, each, deepest)
         except UnhashableArgumentError as error:
