@@ -139,6 +139,10 @@ class Encoder:
             b"".join((SCHEME, b"%c" % len(tag), tag, _pack_count(len(children)), *children))
         )
 
+    def leaf(self, tag: bytes, payload: bytes) -> bytes:
+        """Give the token that :meth:`begin`, an update with ``payload`` and :meth:`end` give."""
+        return b"#" + self.digest.of(b"".join((SCHEME, b"%c" % len(tag), tag, payload)))
+
     def begin(self, tag: bytes) -> Any:
         """Give a running hash for something too large to join; finish with :meth:`end`."""
         return self.digest.begin(SCHEME + b"%c" % len(tag) + tag)
@@ -188,10 +192,11 @@ class Encoder:
             except UnhashableArgumentError as error:
                 error.within(".__s3kv_key__()")
                 raise
-        name = f"{kind.__module__}.{kind.__qualname__}"
-        registered = REGISTERED.get(kind) or REGISTERED.get(name)
-        if registered is not None:
-            return self.node(b"registered", self.token(name), self.token(registered(value)))
+        if REGISTERED:
+            name = f"{kind.__module__}.{kind.__qualname__}"
+            registered = REGISTERED.get(kind) or REGISTERED.get(name)
+            if registered is not None:
+                return self.node(b"registered", self.token(name), self.token(registered(value)))
         for base in kind.__mro__:
             package = _package(base)
             if package in BY_PACKAGE:
@@ -271,17 +276,33 @@ class Encoder:
         return self.node(tag, *pairs)
 
     def dictionary(self, value: dict[Any, Any]) -> bytes:
-        """Give the token of an exact dict; one with many keys, all text or all int, as two columns."""
-        if len(value) <= columns.FEW or set(map(type, value)) not in ({str}, {int}):
+        """Give the token of an exact dict: one with many keys is two columns, in the order of its keys."""
+        if len(value) <= columns.FEW:
             return self.mapping(b"dict", value.items())
-        names = sorted(value)
+        if set(map(type, value)) in ({str}, {int}):
+            keys = sorted(value)
+            held = [value[key] for key in keys]
+            names = self.sequence(b"names", keys)
+        else:
+            keys, held, tokens = list(value), list(value.values()), list[bytes]()
+            try:
+                self._each(keys, tokens)
+            except UnhashableArgumentError as error:
+                place, rest = columns.placed(error)
+                error.path = f"[{_shown(keys[place])}]{rest}"
+                raise
+            if len(set(tokens)) < len(tokens):  # several NaNs: only what they stand for tells
+                return self.mapping(b"dict", value.items())
+            places = sorted(range(len(keys)), key=tokens.__getitem__)
+            keys, held = [keys[place] for place in places], [held[place] for place in places]
+            names = self.node(b"names", *sorted(tokens))
         try:
-            values = self.sequence(b"values", [value[name] for name in names])
+            values = self.sequence(b"values", held)
         except UnhashableArgumentError as error:
             place, rest = columns.placed(error)
-            error.path = f"[{names[place]!r}]{rest}"
+            error.path = f"[{_shown(keys[place])}]{rest}"
             raise
-        return self.node(b"dict:c", self.sequence(b"names", names), values)
+        return self.node(b"dict:c", names, values)
 
     def unordered(self, tag: bytes, values: Iterable[Any]) -> bytes:
         """Give the token of values in no order."""

@@ -72,6 +72,8 @@ VALUES: dict[str, Any] = {
     "records of two shapes": [{"a": 1}, {"b": 2}, {"a": 3}] * 10,
     "tree": {f"k{number}": {"a": {"b": [{"c": number}]}} for number in range(20)},
     "numbered": {number: {"a": number} for number in range(20)},
+    "by pairs": {(number, str(number)): {"a": number} for number in range(20)},
+    "arrays": [np.arange(number, dtype="<i2") for number in range(10)],
     "tuple": (1, (2, (3,))),
     "dict": {"b": 1, "a": [2], 3: 4},
     "set": {1, "a", (2,)},

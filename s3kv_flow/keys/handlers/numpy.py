@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -18,15 +19,23 @@ PIECE_BYTES: Final = 4 * 1024 * 1024
 TILE_BYTES: Final = 256 * 1024
 MIN_ROWS: Final = 256
 
+#: Smaller arrays are copied, which takes less time than not to.
+SMALL_BYTES: Final = 16 * 1024
+
+#: Tokens of the dtypes that have nothing inside, by the name of the hash.
+_dtypes: dict[tuple[np.dtype[Any], str], bytes] = {}
+
 
 def encode(value: Any, encoder: Encoder) -> bytes | None:
     """Give the token of anything that NumPy made."""
     kind = type(value)
+    if kind is np.ndarray:
+        return array(value, encoder)
     if isinstance(value, np.ma.MaskedArray):
         return _masked(value, encoder)
     if isinstance(value, np.ndarray):
         plain = array(np.asarray(value), encoder)
-        if kind in (np.ndarray, np.memmap):
+        if kind is np.memmap:
             return plain
         held = {
             name: item
@@ -65,6 +74,8 @@ def dtype(value: np.dtype[Any], encoder: Encoder) -> bytes:
 
 def array(value: np.ndarray[Any, Any], encoder: Encoder, tag: bytes = b"numpy") -> bytes:
     """Give the token of an array."""
+    if value.nbytes <= SMALL_BYTES and is_plain(value):
+        return encoder.leaf(tag, _head(value, encoder) + value.tobytes())
     running = encoder.begin(tag)
     running.update(_head(value, encoder))
     _feed(value, encoder, running)
@@ -72,12 +83,22 @@ def array(value: np.ndarray[Any, Any], encoder: Encoder, tag: bytes = b"numpy") 
 
 
 def _head(value: np.ndarray[Any, Any], encoder: Encoder) -> bytes:
-    return dtype(value.dtype, encoder) + encoder.token(value.shape)
+    kind = value.dtype
+    if kind.kind not in "biufcmM":
+        known = dtype(kind, encoder)
+    else:
+        known = _dtypes.get((kind, encoder.digest.name), b"")
+        if not known:
+            known = _dtypes[kind, encoder.digest.name] = dtype(kind, encoder)
+    return known + struct.pack(f"<B{value.ndim}Q", value.ndim, *value.shape)
 
 
 def is_plain(value: Any) -> bool:
     """Whether it is an array of which each byte counts."""
-    return type(value) is np.ndarray and value.dtype.kind in "biuf" and value.dtype.itemsize <= 8
+    if type(value) is not np.ndarray:
+        return False
+    kind = value.dtype
+    return kind.kind in "biuf" and kind.itemsize <= 8
 
 
 def columns(arrays: Sequence[np.ndarray[Any, Any]], encoder: Encoder) -> list[bytes]:
