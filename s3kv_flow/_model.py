@@ -235,11 +235,9 @@ def read_header(text: memoryview) -> dict[str, Any]:
     SealError
         It is no JSON object.
     """
-    import orjson
-
     try:
-        header = orjson.loads(text)
-    except ValueError as error:
+        header = json.loads(str(text, "ascii"))
+    except (ValueError, RecursionError) as error:
         raise SealError("the entry's header cannot be read") from error
     if not isinstance(header, dict):
         raise SealError("the entry's header cannot be read")

@@ -25,10 +25,12 @@ FEW: Final = 8
 #: it is looked through and hashed, and costs no fresh pages.
 RUN: Final = 2048
 
-#: Nested values are taken apart so deep, and while they hold no more than so many values: the same
-#: list a thousand times over costs no more than its token.
+#: Nested values are taken apart so deep, and while the run yields no more than so many for each of its
+#: own; a container counts as several. What holds one list many times over, or itself, so costs no more
+#: than in proportion to what is really there.
 DEEPEST: Final = 6
-WIDEST: Final = 1 << 17
+MOST: Final = 96
+CONTAINER: Final = 8
 
 #: Rows of one shape are taken apart by name or place if they are so many, else row by row.
 TALL: Final = 16
@@ -51,12 +53,23 @@ class Parts(list[bytes]):
     ----------
     update : callable
         Takes what was written so far.
+    size : int
+        How many values the run has.
     """
 
-    __slots__ = ("_update",)
+    __slots__ = ("_left", "_update")
 
-    def __init__(self, update: Callable[[bytes], object]) -> None:
+    def __init__(self, update: Callable[[bytes], object], size: int) -> None:
         self._update = update
+        self._left = MOST * size
+
+    def takes(self, containers: int, values: int) -> bool:
+        """Whether so many values may be taken out of so many containers; then they are."""
+        count = CONTAINER * containers + values
+        if count > self._left:
+            return False
+        self._left -= count
+        return True
 
     def flush(self) -> None:
         """Hand on what was written, so that it takes no more memory."""
@@ -156,7 +169,7 @@ def _mixed(values: Sequence[Any], out: Parts, each: Each, deepest: int) -> None:
 
 def _lists(values: Sequence[Sequence[Any]], out: Parts, each: Each, deepest: int) -> None:
     lengths = list(map(len, values))
-    if not deepest or sum(lengths) > WIDEST:
+    if not deepest or not out.takes(len(values), sum(lengths)):
         _tokens(values, out, each, deepest)
         return
     out += (b"l", struct.pack(f"<{len(lengths)}Q", *lengths))
@@ -183,10 +196,12 @@ def _tuples(values: Sequence[tuple[Any, ...]], out: Parts, each: Each, deepest: 
 
 
 def _dicts(values: Sequence[dict[Any, Any]], out: Parts, each: Each, deepest: int) -> None:
+    if not deepest or not out.takes(len(values), sum(map(len, values))):
+        _tokens(values, out, each, deepest)
+        return
     names = list(chain.from_iterable(values))
     # Equal names of other types would look alike: a subclass of str.
-    are_text = operator.countOf(map(type, names), str) == len(names)
-    if not deepest or len(names) > WIDEST or not are_text:
+    if operator.countOf(map(type, names), str) != len(names):
         _tokens(values, out, each, deepest)
         return
     which, shapes = _shapes(values, names)

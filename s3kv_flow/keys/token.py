@@ -230,9 +230,9 @@ class Encoder:
         """Give the token of many values in order, which come `columns.RUN` at a time."""
         tag += b":c"
         running = self.digest.begin(SCHEME + b"%c" % len(tag) + tag + _pack_count(size))
-        out = columns.Parts(running.update)
         done = 0
         for run in runs:
+            out = columns.Parts(running.update, len(run))
             try:
                 columns.write(run, out, self._each)
             except UnhashableArgumentError as error:

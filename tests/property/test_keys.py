@@ -445,6 +445,15 @@ def test_shared_parts_cost_once() -> None:
     endless: list[Any] = []
     endless += [endless] * 20
     assert token(endless)
+    names: dict[str, Any] = {}
+    names.update({str(number): names for number in range(20)})
+    assert token(names)
+    rows: list[Any] = [{} for _ in range(120)]
+    for number, row in enumerate(rows):
+        row.update(table=rows, before=rows[number - 1])
+    assert token(rows)
+    settings = {str(number): number for number in range(8000)}
+    assert token([{"of": settings, "n": number} for number in range(10_000)])
 
 
 def test_deep_nesting_has_a_key() -> None:
