@@ -89,6 +89,7 @@ class Backend:
             settings.keyring,
             allow_unsigned_pickle=settings.allow_unsigned_pickle and not settings.secrets,
             hidden=hidden,
+            opens_local=settings.local_cache == "opened",
         )
         self._unlock()
         reset_after_fork(self._unlock)
@@ -262,8 +263,7 @@ class Backend:
 
     def local_blob(self, packed: Packed, *, etag: ETag | None) -> Blob:
         """Give the blob that local tiers hold of an entry that was just packed."""
-        opened = self.settings.local_cache == "opened"
-        blob = self.pack.local(packed, etag=etag, now=self.clock.now(), opened=opened)
+        blob = self.pack.local(packed, etag=etag, now=self.clock.now())
         if blob.size_bytes <= _JOIN_BYTES:
             blob.parts = [b"".join(blob.parts)]
         return blob

@@ -45,6 +45,9 @@ ABSENT: Final = Expect.ABSENT
 
 Precondition = Union[ETag, Expect]
 
+#: The year 10,000, which no clock of ours can tell (Unix seconds).
+END_OF_TIME: Final = 253_402_300_800
+
 #: In place of a value that was not decoded yet; None is a value.
 UNDECODED: Final[Any] = object()
 
@@ -163,14 +166,14 @@ class Opened:
     codec: str
     created: float
     compute_seconds: float
-    payload: memoryview
+    payload: memoryview = field(repr=False)
     text_or_header: memoryview | dict[str, Any]
     """The header as JSON, until somebody asks for more than stands here."""
     is_one_buffer: bool = False
     """The payload is one buffer as it stands, and the codec said nothing more of the value."""
     shared: bool = False
-    value: Any = UNDECODED
-    copy: Callable[[], Any] | None = None
+    value: Any = field(default=UNDECODED, repr=False)
+    copy: Callable[[], Any] | None = field(default=None, repr=False)
     decoded: bool = False
 
     @classmethod
@@ -188,6 +191,8 @@ class Opened:
             not isinstance(codec, str)
             or not isinstance(created, (int, float))
             or not isinstance(compute, (int, float))
+            or not 0 <= created < END_OF_TIME
+            or not all(isinstance(header.get(name, {}), dict) for name in ("tags", "producer"))
         ):
             raise SealError("the entry's header says something else than it should")
         return cls(suite, codec, created, compute, payload, header)
@@ -252,7 +257,7 @@ class Blob:
     hit from memory parses and verifies nothing a second time.
     """
 
-    parts: Body
+    parts: Body = field(repr=False)
     etag: ETag | None
     checked: float
     """When S3 last confirmed these bytes (Unix seconds)."""
@@ -289,7 +294,7 @@ class MissReason(str, Enum):
 class Hit(Generic[V]):
     """The value was there."""
 
-    value: V
+    value: V = field(repr=False)
     stale: bool = False
     """It is older than ``max_age``, and somebody should compute it again meanwhile."""
     entry: Opened | None = None

@@ -7,6 +7,7 @@ import os
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any, Final
 
 import xxhash
@@ -70,6 +71,8 @@ class Pack:
         Write and read pickles without a keyring all the same.
     hidden : HiddenNames, optional
         Makes it the pack of a store of secrets: all is sealed, and headers tell nothing of it.
+    opens_local : bool
+        Local tiers hold entries in the clear, as far as they are no pickles; else as the bucket does.
     """
 
     def __init__(
@@ -79,12 +82,14 @@ class Pack:
         *,
         allow_unsigned_pickle: bool = False,
         hidden: HiddenNames | None = None,
+        opens_local: bool = True,
     ) -> None:
         self.store_id = store_id
         self._binding = f"{len(store_id)}:{store_id}"
         self.keyring = keyring
         self.codecs = Codecs()
         self._hidden = hidden
+        self._opens_local = opens_local
         #: Whose values are kept to be copied.
         self._copied: deque[Opened] = deque()
         self._allow_unsigned_pickle = allow_unsigned_pickle
@@ -178,19 +183,24 @@ class Pack:
         """
         (part,) = blob.parts
         if not is_local(part):
-            return self._checked(key, open_sealed(memoryview(part), self.keyring))
+            found = open_sealed(memoryview(part), self.keyring)
+            if found.suite == SUITE_CHECKSUM and self.keyring and not self._opens_local:
+                raise SealError("the local copy is not sealed, as it was made", key=key)
+            return self._checked(key, found)
+        if not self._opens_local:
+            raise SealError("the local copy is not sealed, as it was made", key=key)
         bound, opened = open_local(part, known=blob.verified)
         if bound != self.bind(key):
             raise SealError("the local copy is of another key or another store", key=key)
         return opened
 
-    def local(self, packed: Packed, *, etag: ETag | None, now: float, opened: bool) -> Blob:
+    def local(self, packed: Packed, *, etag: ETag | None, now: float) -> Blob:
         """Give what a local tier shall hold: the entry in the clear, for a private folder.
 
         A pickle stays sealed there, so that each read of it is verified against the keyring and
         nobody who can write to the folder can have code run.
         """
-        if opened and packed.codec.safe:
+        if self._opens_local and packed.codec.safe:
             return Blob(dump_local(packed.header, packed.payload), etag, now)
         return Blob(seal(packed.header, packed.payload, self.keyring), etag, now)
 
@@ -314,7 +324,7 @@ class Pack:
 def _is_flat(value: Any) -> bool:
     """Whether a shallow copy of a value shares nothing with it that can be changed."""
     if type(value) is dict:
-        return _IMMUTABLE.issuperset(map(type, value.values()))
+        return _IMMUTABLE.issuperset(map(type, chain(value, value.values())))
     return type(value) is list and _IMMUTABLE.issuperset(map(type, value))
 
 
@@ -368,7 +378,7 @@ def _decompress(payload: memoryview, header: Mapping[str, Any]) -> memoryview:
         # Never more than the header says, and no faster than the bytes come.
         while piece := reader.read(min(1 << 20, size + 1 - len(plain))):
             plain += piece
-    except zstandard.ZstdError as error:
+    except (zstandard.ZstdError, MemoryError) as error:
         raise SealError("the entry's compressed body cannot be read") from error
     if len(plain) != size:
         raise SealError("the entry's compressed body has another size than its header says")

@@ -165,7 +165,7 @@ class Calls:
             if self.policy.on_error == "raise" or backend.mode == "require_hit":
                 raise
             self.counters.miss(MissReason.UNHASHABLE.value)
-            self._say("key", f"computes without the cache: {error}")
+            self._say("key", f"computes without the cache: {self._shown(error)}")
             return None
 
     def parts(self, call: Call) -> Parts:
@@ -194,7 +194,15 @@ class Calls:
         code = error.code if isinstance(error, S3KVError) else type(error).__name__
         self.counters.error(code)
         what = "result is not stored" if isinstance(error, EncodingError) else "goes on without it"
-        self._say(code, f"{what}: {error}")
+        self._say(code, f"{what}: {self._shown(error)}")
+
+    def _shown(self, error: Exception) -> str:
+        """Give what a log may say of an error: its text may hold an argument, which may be a secret."""
+        try:
+            secret = self._backend().pack.secret
+        except Exception:  # there is no store, so there are no secrets of its
+            secret = False
+        return type(error).__name__ if secret else str(error) or type(error).__name__
 
     def _say(self, topic: str, text: str) -> None:
         if topic not in self._said:

@@ -140,7 +140,7 @@ class Reading(Calls):
                 return self._hit(backend, call, found)
             except S3KVError as error:
                 backend.chain.drop(call.object_name)
-                self._say("decode", f"stored entry is computed again: {error}")
+                self._say("decode", f"stored entry is computed again: {self._shown(error)}")
                 return Miss(MissReason.UNREADABLE, found.blob.etag or ABSENT)
         except UnreadableError as error:
             cause = error.cause

@@ -102,9 +102,8 @@ class Turns(Reading):
             yield
         except Exception as error:
             self.counters.error("revalidate")
-            self._say(
-                "revalidate", f"the old value is served on; computing it again raised {error!r}"
-            )
+            what = self._shown(error)
+            self._say("revalidate", f"the old value is served on; computing it again raised {what}")
         finally:
             self._revalidating.discard(call.object_name)
 
@@ -247,7 +246,7 @@ class Turns(Reading):
         except S3KVError:
             return None
         self.counters.error("stale-if-error")
-        self._say("stale", f"an old value is served, for the function raised {error!r}")
+        self._say("stale", f"an old value is served, for the function raised {self._shown(error)}")
         self._release(claim, Outcome.COMPUTE_YOURSELF)
         return Hit(value)
 

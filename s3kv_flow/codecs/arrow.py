@@ -29,6 +29,10 @@ class ArrowCodec:
             kind, table = "array", pa.table({"": value})
         else:
             return None
+        try:
+            table.validate(full=True)  # what a view or `safe=False` made can be no value at all
+        except pa.ArrowException:
+            return None
         data = ipc_bytes(table)
         back = pa.ipc.open_stream(data).schema
         if not back.equals(table.schema, check_metadata=True):

@@ -114,4 +114,22 @@ def _functions(kind: type) -> tuple[Callable[[Any], bytes], Callable[[bytes], An
             f"{kind.__qualname__} is stored by msgspec, which is not installed",
             way_out="pip install msgspec",
         ) from None
-    return msgspec.json.encode, msgspec.json.Decoder(kind).decode
+    decoder: Any = msgspec.json.Decoder(kind)
+    for one in _reached(kind):
+        # msgspec leaves what it learned in each class; nothing could then pickle the class by value.
+        if "__msgspec_cache__" in vars(one):
+            type.__delattr__(one, "__msgspec_cache__")
+    return msgspec.json.encode, decoder.decode
+
+
+def _reached(kind: type) -> set[type]:
+    """Give a class and the classes of its fields, and of theirs."""
+    found: set[type] = set()
+    pending: list[Any] = [kind]
+    while pending:
+        one = pending.pop()
+        pending.extend(typing.get_args(one))
+        if is_model(one) and one not in found:
+            found.add(one)
+            pending.extend(typing.get_type_hints(one).values())
+    return found

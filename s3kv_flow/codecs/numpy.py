@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +63,10 @@ def array_over(
     dtype = dtype_from(described)
     if dtype.hasobject:
         raise ValueError("an array of raw bytes cannot hold Python objects")
+    if not data.nbytes and dtype.itemsize * math.prod(shape):
+        raise ValueError(
+            "the array's bytes are not there"
+        )  # NumPy would give memory as it found it
     return np.ndarray(shape, dtype, data if data.nbytes else None, order=order)
 
 
@@ -75,13 +81,26 @@ def describe_dtype(dtype: np.dtype[Any]) -> Any:
         or type(dtype).__module__ != "numpy.dtypes"
     ):
         return None
-    described = _listed(np.lib.format.dtype_to_descr(dtype))
     try:
-        again = dtype_from(described)
-    except (TypeError, ValueError):
+        described = _listed(np.lib.format.dtype_to_descr(dtype))
+        again = dtype_from(json.loads(json.dumps(described)))
+    except (TypeError, ValueError):  # fields that overlap, or stand in another order
         return None
-    same = again == dtype and again.isalignedstruct == dtype.isalignedstruct
-    return described if same else None
+    return described if _same(again, dtype) else None
+
+
+def _same(ours: np.dtype[Any], theirs: np.dtype[Any]) -> bool:
+    """Whether two dtypes are one, in what ``==`` does not look at, too."""
+    if (
+        ours != theirs
+        or ours.type is not theirs.type
+        or ours.isalignedstruct != theirs.isalignedstruct
+        or theirs.metadata
+    ):
+        return False
+    if theirs.subdtype is not None:
+        return ours.subdtype is not None and _same(ours.subdtype[0], theirs.subdtype[0])
+    return all(_same(ours[name], theirs[name]) for name in theirs.names or ())
 
 
 def dtype_from(described: Any) -> np.dtype[Any]:

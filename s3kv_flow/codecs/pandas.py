@@ -103,6 +103,8 @@ class _Writer:
         if type(index) is pd.RangeIndex:
             return {"range": [index.start, index.stop, index.step], **names}
         if type(index) is pd.MultiIndex:
+            if index.sortorder is not None:
+                return None
             levels = [self.index(level) for level in index.levels]
             if None in levels:
                 return None
@@ -115,7 +117,11 @@ class _Writer:
         if values is None:
             return None
         if frequency is not None:
-            if pd.tseries.frequencies.to_offset(frequency) != index.freq:
+            try:
+                again = pd.tseries.frequencies.to_offset(frequency)
+            except ValueError:  # not every offset can be said in a text
+                return None
+            if again != index.freq:
                 return None
             names["frequency"] = frequency
         return {"values": values, **names}
@@ -260,7 +266,9 @@ def _as_column(array: Any, index: Any) -> Any:
 def _is_label(name: object) -> bool:
     import numpy as np
 
-    return name is None or type(name) in (str, int, bool, np.int64)
+    return type(name) is np.int64 or (
+        dump_exact(name) is not None and not isinstance(name, (list, dict))
+    )
 
 
 def _label_spec(name: Any) -> Any:

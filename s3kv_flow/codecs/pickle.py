@@ -20,6 +20,10 @@ from s3kv_flow.keys.token import Encoder
 _HOMELESS = (b"__main__", b"__mp_main__")
 
 
+#: cloudpickle makes bytes of the one, and a text in memory of the other.
+_CHANGED = (memoryview, io.IOBase)
+
+
 class PickleCodec:
     """Anything pickle or cloudpickle can write. Reading it can run code: never unless sealed."""
 
@@ -28,8 +32,8 @@ class PickleCodec:
     aliases = True
 
     def encode(self, value: Any) -> Encoded | None:
-        if isinstance(value, (io.IOBase, memoryview)):
-            return None  # cloudpickle makes something else of them
+        if isinstance(value, _CHANGED):
+            return None
         buffers: list[pickle.PickleBuffer] = []
         try:
             stream = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
@@ -58,6 +62,8 @@ def _by_value(value: Any, buffers: list[pickle.PickleBuffer]) -> bytes:
 
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def reducer_override(self, value: Any) -> Any:
+            if isinstance(value, _CHANGED):
+                raise pickle.PicklingError(f"a {type(value).__name__} would come back as another")
             named = _class_of_a_script(value) if isinstance(value, type) else None
             return super().reducer_override(value) if named is None else named
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ from s3kv_flow.codecs.base import Encoded
 
 #: Beyond this, Python itself refuses to write an integer in decimal by default.
 _MAX_INT_BITS: Final = 14_000
+#: JSON writes two surrogates as it writes the one character that they stand for in UTF-16.
+_PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 #: So many digits in a row may be an integer that orjson gives as a float.
 _LONG_NUMBER: Final = b"0" * 19
 _DIGITS_AS_ZERO: Final = bytes(48 if chr(byte).isdigit() else 32 for byte in range(128)) + bytes(
@@ -70,7 +73,9 @@ def dump_exact(value: Any) -> bytes | None:
 
 def _exact(value: Any) -> bool:
     kind = type(value)
-    if kind is str or kind is bool or value is None:
+    if kind is str:
+        return is_exact_text(value)
+    if kind is bool or value is None:
         return True
     if kind is int:
         return bool(value.bit_length() <= _MAX_INT_BITS)
@@ -79,5 +84,11 @@ def _exact(value: Any) -> bool:
     if kind is list:
         return all(map(_exact, value))
     if kind is dict:
-        return all(type(key) is str for key in value) and all(map(_exact, value.values()))
+        names_are = all(type(key) is str and is_exact_text(key) for key in value)
+        return names_are and all(map(_exact, value.values()))
     return False
+
+
+def is_exact_text(text: str) -> bool:
+    """Whether JSON gives a text back as it is."""
+    return text.isascii() or _PAIR.search(text) is None

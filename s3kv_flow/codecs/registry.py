@@ -170,7 +170,12 @@ class Codecs:
 def _tried(encode: Callable[[Any], Encoded | None], value: Any) -> Encoded | None:
     try:
         return encode(value)
-    except ImportError:  # a data frame without pyarrow: pickle takes it
+    except MemoryError:
+        raise
+    except (
+        Exception
+    ) as error:  # a data frame without pyarrow, or a value nobody thought of: pickled
+        logger.debug("a %s is pickled: %s", _name(type(value)), error)
         return None
 
 

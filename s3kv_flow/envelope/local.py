@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import xxhash
 
-from s3kv_flow._model import Body, Buffer, Opened, size_of
+from s3kv_flow._model import END_OF_TIME, Body, Buffer, Opened, size_of
 from s3kv_flow.envelope.header import ALIGNMENT, SUITE_CHECKSUM, dump
 from s3kv_flow.errors import SealError
 
@@ -39,7 +39,7 @@ def is_local(data: Buffer) -> bool:
 def dump_local(header: Mapping[str, Any], payload: Body) -> list[Buffer]:
     """Write an entry in the clear."""
     text, bind, codec = dump(header), header["bind"].encode(), header["codec"].encode()
-    one_buffer = header.get("buffers") == [[0, size_of(payload)]] and not header["arguments"]
+    one_buffer = header.get("buffers") == [[0, size_of(payload)]] and not header.get("arguments")
     rest = b"".join((bind, codec, text))
     fields = (VERSION, one_buffer, len(bind), len(codec), len(text))
     times = (header.get("created", 0.0), header.get("compute", 0.0))
@@ -76,13 +76,15 @@ def open_local(data: Buffer, *, known: bool) -> tuple[str, Opened]:
         raise SealError(f"the local copy has another format (version {version})")
     if not known and xxhash.xxh3_128_digest(view[_CHECKED_FROM:]) != checksum:
         raise SealError("the local copy's checksum does not match")
+    if not 0 <= created < END_OF_TIME:
+        raise SealError("the local copy says something else than it should")
     text_at = _PREAMBLE.size + bound + named
     end = text_at + told
     start = end + -end % ALIGNMENT
     if start > view.nbytes:
         raise SealError("the local copy is cut short")
-    names = bytes(data[_PREAMBLE.size : text_at]).decode("ascii", "replace")
-    bind, codec = names[:bound], names[bound:]
+    names = bytes(data[_PREAMBLE.size : text_at])
+    bind, codec = str(names[:bound], "ascii", "replace"), str(names[bound:], "utf-8", "replace")
     opened = Opened(
         SUITE_CHECKSUM, codec, created, compute, view[start:], view[text_at:end], one_buffer
     )

@@ -105,20 +105,23 @@ class DiskTier:
         return self._opened
 
     def _open(self) -> Cache | None:
-        import sqlite3
+        import diskcache
 
         try:
             make_private(self.folder)
             return _cache_over(self.folder, self._limit_bytes)
-        except sqlite3.DatabaseError as error:
-            if "locked" not in str(error) and _set_aside(self.folder):
+        except (OSError, UnsafeFolderError) as error:
+            self._give_up(error)
+        except (
+            Exception
+        ) as error:  # SQLite's, or diskcache's own: its settings are rows that it trusts
+            locked = isinstance(error, diskcache.Timeout) or "locked" in str(error)
+            if not locked and _set_aside(self.folder):
                 self._say("was corrupt and has been begun anew", error)
                 try:
                     return _cache_over(self.folder, self._limit_bytes)
-                except (sqlite3.Error, OSError) as again:
-                    error = again  # type: ignore[assignment]
-            self._give_up(error)
-        except (OSError, UnsafeFolderError) as error:
+                except Exception as again:
+                    error = again
             self._give_up(error)
         return None
 
@@ -399,10 +402,11 @@ def _record(found: os.stat_result) -> str:
 
 def _mapped(path: str, record: Any) -> Any:
     """Map a file copy-on-write: private, writable, and no copy is made."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)  # nobody writes into a pipe
+    descriptor = os.open(path, os.O_RDONLY | flags)
     try:
         found = os.fstat(descriptor)
-        if not found.st_size:
+        if not found.st_size or not stat.S_ISREG(found.st_mode):
             return None
         data = mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
     finally:

@@ -17,6 +17,8 @@ import pytest
 
 import s3kv_flow as s3kv
 from s3kv_flow._model import Blob, ETag
+from s3kv_flow._pack import Pack
+from s3kv_flow.envelope.keyring import Keyring
 from s3kv_flow.testing import memory_store
 from s3kv_flow.tiers.base import Tier
 from s3kv_flow.tiers.disk import FILE_FROM_BYTES, DiskTier
@@ -222,6 +224,45 @@ def test_a_corrupt_database_is_begun_anew(disk: DiskTier, caplog: pytest.LogCapt
     assert body(again, "a") == b"xxxxxyyyyy"
     assert "begun anew" in caplog.text
     again.close()
+
+
+def test_settings_that_make_no_sense_are_begun_anew(tmp_path: Path) -> None:
+    DiskTier(tmp_path / "tier").put("a", Blob([b"x"], None, 1.0))
+    with sqlite3.connect(tmp_path / "tier" / "cache.db") as database:
+        database.execute("INSERT INTO Settings VALUES (x'78', 5)")
+    database.close()
+    tier = DiskTier(tmp_path / "tier")
+    assert tier.get("a") is None
+    tier.put("a", Blob([b"y"], None, time.time()))
+    assert tier.get("a") is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_in_the_place_of_a_file_is_a_miss(disk: DiskTier) -> None:
+    disk.put("a", Blob([b"x" * FILE_FROM_BYTES], None, time.time()))
+    (file,) = disk.folder.glob("??/??/*.val")
+    file.unlink()
+    os.mkfifo(file)
+    assert disk.get("a") is None
+
+
+def test_where_local_copies_are_sealed_no_other_is_believed(tmp_path: Path) -> None:
+    """Somebody else with this user's rights writes a copy in the clear, checksum and all."""
+    kv = memory_store(keyring=Keyring.generate(), local_cache="sealed", cache_dir=tmp_path / "c")
+    kv["k"] = "ours"
+    chain, pack = kv._backend.chain, kv._backend.pack
+    name = kv._backend.layout.object("k")
+    open_pack = Pack(pack.store_id)
+    for forged in (
+        open_pack.local(open_pack.pack("k", "forged", {}), etag=None, now=time.time()).parts,
+        open_pack.seal(open_pack.pack("k", "forged", {})),
+    ):
+        held = chain.local[-1].get(name)
+        assert held is not None
+        data = b"".join(map(bytes, forged))
+        for tier in chain.local:
+            tier.put(name, Blob([data], held.etag, held.checked))
+        assert kv["k"] == "ours"
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,11 +6,13 @@ import dataclasses
 import datetime
 import decimal
 import functools
+import io
 import json
 import zoneinfo
 from collections.abc import Callable
 from typing import Any
 
+import cloudpickle
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -22,9 +24,11 @@ from sklearn.linear_model import LinearRegression
 
 from s3kv_flow._model import Blob
 from s3kv_flow._pack import Pack
+from s3kv_flow.codecs.model import ModelCodec
 from s3kv_flow.codecs.plain import JSONCodec
 from s3kv_flow.envelope.keyring import Keyring
 from s3kv_flow.errors import EncodingError, SealError
+from s3kv_flow.testing import memory_store
 
 SEALED = Pack("store", Keyring.generate())
 OPEN = Pack("store")
@@ -41,7 +45,7 @@ def round_trip(value: Any, pack: Pack = SEALED) -> tuple[Any, str]:
     packed = pack.pack("key", value, {"name": "n"})
     remote = memoryview(b"".join(map(bytes, pack.seal(packed))))
     opened = pack.open("key", remote)
-    blob = pack.local(pack.repacked(opened), etag=None, now=0.0, opened=True)
+    blob = pack.local(pack.repacked(opened), etag=None, now=0.0)
     local = Blob([bytearray(b"".join(map(bytes, blob.parts)))], None, 0.0)
     for found in (pack.value(opened), pack.value(pack.open_local("key", local))):
         assert type(found) is type(value)
@@ -404,6 +408,155 @@ def test_aligned_records_come_back_aligned() -> None:
     dtype = np.dtype([("a", "i1"), ("b", "f8")], align=True)
     found, _ = round_trip(np.zeros(3, dtype))
     assert found.dtype.isalignedstruct
+
+
+class Node:
+    """Can be changed, and be a key of a dict all the same."""
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+
+SURROGATES = "\ud83d\ude00"
+PICKLED = {
+    "two surrogates": SURROGATES,
+    "keys that JSON would make one": {SURROGATES: 1, "\U0001f600": 2},
+    "a name of surrogates": pd.Series([1], name=SURROGATES),
+    "attrs of surrogates": FRAMES["numbers"].assign(),
+    "fields in another order": np.zeros(2, [("a", "i4"), ("b", "f8")])[["b", "a"]],
+    "records": np.zeros(2, np.dtype((np.record, [("a", "i4")]))),
+    "records inside": np.zeros(2, [("n", np.dtype((np.record, [("a", "i4")])))]),
+    "aligned inside": np.zeros(2, [("n", np.dtype([("a", "i1"), ("b", "f8")], align=True))]),
+    "an offset without a text": pd.date_range("2020", periods=3, freq=pd.DateOffset(months=1)),
+    "text that is no UTF-8": pa.array([b"\xff"]).view(pa.string()),
+}
+PICKLED["attrs of surrogates"].attrs["a"] = SURROGATES
+
+
+@pytest.mark.parametrize("name", PICKLED)
+def test_what_a_codec_would_lose_is_left_to_pickle(name: str) -> None:
+    assert round_trip(PICKLED[name])[1] == "pickle"
+
+
+NAMED = [
+    pd.Series([1], name=2**70),
+    pd.Series([1], name="\ud800"),
+    pd.DataFrame({"a": [1]}, index=pd.Index([1], name=2**70)),
+    np.zeros(2, [("\ud800", "i4")]),
+]
+
+
+@pytest.mark.parametrize("value", NAMED, ids=["number", "surrogate", "index", "field"])
+def test_names_come_back_whatever_they_are(value: Any) -> None:
+    found, codec = round_trip(value, OPEN)
+    assert codec in ("pandas", "numpy")
+    assert getattr(found, "name", None) == getattr(value, "name", None)
+
+
+@pytest.mark.parametrize("value", [[memoryview(b"ab")], [io.StringIO("a")], [io.BytesIO(b"a")]])
+def test_what_cloudpickle_would_make_something_else_of_is_refused(value: Any) -> None:
+    try:
+        found = OWN.value(OWN.open("key", memoryview(bytearray(sealed(value)))))
+    except EncodingError:
+        return
+    assert type(found[0]) is type(value[0])
+
+
+OWN = Pack("store", Keyring.generate())
+
+
+def sealed(value: Any) -> bytes:
+    return b"".join(map(bytes, OWN.seal(OWN.pack("key", value, {}))))
+
+
+def test_small_copies_share_no_keys_that_can_be_changed() -> None:
+    opened = SEALED.open(
+        "key", memoryview(b"".join(SEALED.seal(SEALED.pack("key", {Node([]): 1}, {}))))
+    )
+    first, second, third = (SEALED.value(opened) for _ in range(3))
+    (node,) = third
+    node.held.append("x")
+    assert [next(iter(one)).held for one in (first, second, SEALED.value(opened))] == [[], [], []]
+
+
+@dataclasses.dataclass
+class Größe:
+    x: int
+
+
+def test_a_class_of_any_name_hits() -> None:
+    calls = []
+
+    @memory_store().cached(name="size", version="1")
+    def size(x: int) -> Größe:
+        calls.append(x)
+        return Größe(x)
+
+    assert [size(1), size(1), size(1)] == [Größe(1)] * 3
+    assert calls == [1]
+
+
+def test_a_declared_class_can_still_be_pickled_by_value() -> None:
+    namespace: dict[str, Any] = {"__name__": "__main__"}
+    code = compile(DECLARED, "<script>", "exec", dont_inherit=True)
+    exec(code, namespace)  # as a script or a notebook has it
+    cloudpickle.dumps(namespace["Report"])
+    ModelCodec(namespace["Report"])
+    for name in ("Report", "Part"):
+        assert cloudpickle.loads(cloudpickle.dumps(namespace[name])).__name__ == name
+    value = namespace["Report"](1.5, [namespace["Part"](1)])
+    assert ModelCodec(namespace["Report"]).encode(value) is not None
+
+
+DECLARED = """
+import dataclasses
+
+@dataclasses.dataclass
+class Part:
+    x: int
+
+@dataclasses.dataclass
+class Report:
+    low: float
+    parts: list[Part]
+"""
+
+
+def header_of(changes: dict[str, Any]) -> Any:
+    """Open what an attacker wrote over an entry of JSON."""
+
+    def change(packed: Any) -> None:
+        packed.header.update(changes)
+
+    return forged({"a": 1}, change)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"created": 1e300}, {"created": -1}, {"created": 2**63}, {"producer": "x"}, {"tags": [1]}],
+    ids=str,
+)
+def test_headers_that_say_something_else_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(SealError):
+        header_of(changes)
+
+
+@pytest.mark.parametrize("shape", [[13_000], [10**9], [2, 3]])
+def test_an_array_without_its_bytes_is_refused(shape: list[int]) -> None:
+    def change(packed: Any) -> None:
+        packed.header.update(arguments={"dtype": "|u1", "shape": shape}, buffers=[[0, 0]])
+
+    with pytest.raises(SealError, match="bytes are not there"):
+        forged(np.zeros(1, "u1"), change)
+
+
+def test_an_entry_whose_codec_says_nothing_of_the_value_is_read_and_kept() -> None:
+    packed = OPEN.pack("key", {"a": 1}, {})
+    del packed.header["arguments"]
+    opened = OPEN.open("key", memoryview(b"".join(OPEN.seal(packed))))
+    blob = OPEN.local(OPEN.repacked(opened), etag=None, now=0.0)
+    local = Blob([b"".join(map(bytes, blob.parts))], None, 0.0)
+    assert OPEN.value(opened) == OPEN.value(OPEN.open_local("key", local)) == {"a": 1}
 
 
 def forged(value: Any, change: Any) -> Any:

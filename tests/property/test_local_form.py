@@ -22,7 +22,7 @@ PACK = Pack("store", Keyring.generate())
 
 def local(value: Any, pack: Pack = PACK, key: str = "key") -> bytes:
     packed = pack.pack(key, value, {"name": "n", "created": 12.5, "compute": 0.25})
-    return b"".join(map(bytes, pack.local(packed, etag=None, now=0.0, opened=True).parts))
+    return b"".join(map(bytes, pack.local(packed, etag=None, now=0.0).parts))
 
 
 def opened(data: bytes, pack: Pack = PACK, key: str = "key", *, known: bool = False) -> Any:
