@@ -46,6 +46,12 @@ _NOT_THE_CLASS: Final = frozenset(
         "__slotnames__",
         "__type_params__",
         "__replace__",
+        "__readonly_keys__",
+        "__mutable_keys__",
+        "__closed__",
+        "__extra_items__",
+        "__protocol_attrs__",
+        "__non_callable_proto_members__",
     ]
 )
 

@@ -21,6 +21,7 @@ import os
 import pathlib
 import re
 import types
+import typing
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator
@@ -442,6 +443,8 @@ def _namespace(value: Any) -> dict[str, Any] | None:
 
 
 def _name(value: Any) -> str:
+    if value is enum.EnumMeta:  # EnumType since Python 3.11
+        return "enum:EnumMeta"
     module = source.module_name(getattr(value, "__module__", None), _namespace(value))
     return f"{module}:{getattr(value, '__qualname__', getattr(value, '__name__', ''))}"
 
@@ -480,6 +483,8 @@ def _cached_function(identity: Identity, encoder: Encoder) -> bytes:
 
 
 def _class_handler(value: type, encoder: Encoder) -> bytes:
+    if value is typing.Any:  # no class before Python 3.11
+        return encoder.record(b"typing special", "typing.Any")
     if not source.is_user_module(value.__module__):
         return encoder.record(b"installed", _name(value))
     return _code(value, encoder)

@@ -193,10 +193,11 @@ class Encoder:
                 error.within(".__s3kv_key__()")
                 raise
         if REGISTERED:
-            name = f"{kind.__module__}.{kind.__qualname__}"
-            registered = REGISTERED.get(kind) or REGISTERED.get(name)
+            registered = REGISTERED.get(kind) or REGISTERED.get(
+                f"{kind.__module__}.{kind.__qualname__}"
+            )
             if registered is not None:
-                return self.node(b"registered", self.token(name), self.token(registered(value)))
+                return self.node(b"registered", self.token(kind), self.token(registered(value)))
         for base in kind.__mro__:
             package = _package(base)
             if package in BY_PACKAGE:

@@ -8,11 +8,13 @@ If one of these fails, entries of everybody are missed after an update. Change `
 from __future__ import annotations
 
 import collections
+import dataclasses
 import datetime
 import decimal
 import enum
 import json
 import pathlib
+import typing
 import uuid
 from pathlib import Path
 from typing import Any
@@ -39,6 +41,30 @@ def function(a: Any, b: int = 2, *rest: Any, c: Any = None, **more: Any) -> Any:
 
 class Level(enum.Enum):
     LOW = 1
+
+
+class Access(enum.IntFlag):
+    READ = 1
+    WRITE = 2
+
+
+class Options(typing.TypedDict):
+    level: int
+
+
+class Closes(typing.Protocol):
+    def close(self) -> None: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    x: int
+    y: float = 0.5
+
+
+class Pair(typing.NamedTuple):
+    a: int
+    b: str = ""
 
 
 VALUES: dict[str, Any] = {
@@ -87,6 +113,14 @@ VALUES: dict[str, Any] = {
     "decimal": decimal.Decimal("1.10"),
     "uuid": uuid.UUID(int=7),
     "range": range(1, 10, 3),
+    "enum": Level.LOW,
+    "flag": Access.READ | Access.WRITE,
+    "enum class": Level,
+    "typed dict class": Options,
+    "protocol class": Closes,
+    "dataclass": Point(1),
+    "named tuple": Pair(1),
+    "typing": [typing.Any, typing.Annotated[int, "x"], typing.Optional[int], list[int]],
     "path": pathlib.PurePosixPath("a/b"),
     "installed class": collections.abc.Mapping,
     "builtin": len,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys.columns import RUN
+from s3kv_flow.keys.state import state_of
 from s3kv_flow.keys.token import Encoder
 
 #: Pieces of a non-contiguous array are copied this large, so that memory stays flat.
@@ -31,24 +34,24 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
     kind = type(value)
     if kind is np.ndarray:
         return array(value, encoder)
+    if value is np.ma.masked:
+        return encoder.node(b"numpy masked constant")
     if isinstance(value, np.ma.MaskedArray):
         return _masked(value, encoder)
     if isinstance(value, np.ndarray):
         plain = array(np.asarray(value), encoder)
         if kind is np.memmap:
             return plain
-        held = {
-            name: item
-            for name, item in getattr(value, "__dict__", {}).items()
-            if not name.startswith("_mmap")
-        }
+        held = {name: one for name, one in state_of(value).items() if not name.startswith("_mmap")}
         return encoder.node(b"numpy subclass", encoder.token(kind), plain, encoder.token(held))
     if isinstance(value, np.generic) and kind.__module__ == "numpy":
+        if value.dtype.kind == "f" and value != value:  # a scalar's payload does not count
+            value = kind("nan")
         return array(np.asarray(value), encoder, b"numpy scalar")
     if isinstance(value, np.dtype):
         return dtype(value, encoder)
     if isinstance(value, np.ufunc):
-        return encoder.record(b"numpy ufunc", value.__name__)
+        return _ufunc(value, encoder)
     if isinstance(value, np.random.Generator):
         return encoder.record(b"numpy generator", value.bit_generator.state)
     if isinstance(value, np.random.RandomState):
@@ -69,7 +72,19 @@ def dtype(value: np.dtype[Any], encoder: Encoder) -> bytes:
             b"dtype subarray", dtype(value.subdtype[0], encoder), encoder.token(value.subdtype[1])
         )
     text = repr(value) if value.kind == "T" else value.str
-    return encoder.record(b"dtype", text, type(value).__name__)
+    # NumPy has several integers of one size, which are equal.
+    name = "" if value.kind in "biufcmM" else type(value).__name__
+    return encoder.record(b"dtype", text, name)
+
+
+def _ufunc(value: np.ufunc, encoder: Encoder) -> bytes | None:
+    for module in ("numpy", "scipy.special"):
+        if getattr(sys.modules.get(module), value.__name__, None) is value:
+            return encoder.record(b"numpy ufunc", module, value.__name__)
+    raise UnhashableArgumentError(
+        "what a ufunc of somebody's own does cannot be seen",
+        way_out="Pass the function that it was made from, or leave it out with ignore=(...).",
+    )
 
 
 def array(value: np.ndarray[Any, Any], encoder: Encoder, tag: bytes = b"numpy") -> bytes:
@@ -137,9 +152,11 @@ def _feed(value: np.ndarray[Any, Any], encoder: Encoder, running: Any) -> None:
     elif value.dtype.hasobject or value.dtype.kind == "T":
         running.update(strings_or_objects(value.ravel(), encoder))
     elif value.dtype.kind in "fc" and _scalar_bytes(value.dtype) > 8:
-        for piece in _pieces(value):  # an 80-bit long double has 6 bytes of padding
+        used = 10 if np.finfo(np.longdouble).nmant == 63 else 16  # 80 bits have 6 bytes of padding
+        for piece in _pieces(value):
+            native = piece.astype(value.dtype.newbyteorder("="), copy=False)
             width = _scalar_bytes(value.dtype)
-            parts = piece.reshape(-1).view(np.uint8).reshape(-1, width)[:, :10]
+            parts = native.reshape(-1).view(np.uint8).reshape(-1, width)[:, :used]
             running.update(np.ascontiguousarray(parts).data)
     else:
         for piece in _pieces(value):
@@ -178,10 +195,22 @@ def strings_or_objects(values: np.ndarray[Any, Any], encoder: Encoder) -> bytes:
 def _masked(value: np.ma.MaskedArray[Any, Any], encoder: Encoder) -> bytes:
     mask = np.ma.getmaskarray(value)
     data = np.array(value.data, copy=True)
-    data[mask] = np.zeros((), data.dtype)  # what lies under the mask is storage
+    _blank(data, mask)
+    kind = type(value)
+    own = b"" if kind is np.ma.MaskedArray else encoder.token(kind)
     return encoder.node(
         b"numpy masked",
+        own,
         array(data, encoder),
         array(mask, encoder),
         encoder.token(value.fill_value),
     )
+
+
+def _blank(data: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> None:
+    """Put zeros under the mask: what lies there is storage."""
+    if data.dtype.names is None:
+        data[mask] = np.zeros((), data.dtype)
+    else:
+        for name in data.dtype.names:
+            _blank(data[name], mask[name])

@@ -26,11 +26,16 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
     if value is pd.NA:
         return encoder.node(b"pandas NA")
     if isinstance(value, pd.Timestamp):
-        return encoder.record(b"timestamp", value.value, value.unit, value.tzinfo, value.fold)
+        since = int(value.asm8.view("i8"))
+        return encoder.record(b"timestamp", since, value.unit, value.tzinfo, value.fold)
     if isinstance(value, pd.Timedelta):
-        return encoder.record(b"pandas timedelta", value.value, value.unit)
-    if isinstance(value, (pd.Period, pd.Interval, pd.offsets.BaseOffset)):
-        return encoder.record(b"pandas scalar", type(value).__name__, repr(value))
+        return encoder.record(b"pandas timedelta", int(value.asm8.view("i8")), value.unit)
+    if isinstance(value, pd.Period):
+        return encoder.record(b"period", value.ordinal, value.freq)
+    if isinstance(value, pd.Interval):
+        return encoder.record(b"interval", value.left, value.right, value.closed)
+    if isinstance(value, pd.offsets.BaseOffset):
+        return _offset(value, encoder)
     if isinstance(value, pd.api.extensions.ExtensionArray):
         return encoder.node(b"pandas array", _array(value, encoder))
     if isinstance(value, pd.api.extensions.ExtensionDtype):
@@ -38,9 +43,28 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
     return None
 
 
+def _offset(value: Any, encoder: Encoder) -> bytes:
+    stated = dict(value.kwds)
+    calendar = stated.pop("calendar", None)  # NumPy's, made of these two
+    if calendar is not None:
+        stated |= {"holidays": calendar.holidays, "weekmask": calendar.weekmask}
+    kind = type(value)
+    name = kind.__name__ if kind.__module__.startswith("pandas.") else kind
+    return encoder.record(b"offset", name, value.n, value.normalize, stated)
+
+
+def _own(value: Any, plain: type, encoder: Encoder) -> bytes:
+    """Give what a subclass adds: itself, and what it says that its values carry along."""
+    # pandas' own by a fixed tag: pandas 3 moved them to another module.
+    kind = type(value)
+    if kind is plain:
+        return b""
+    carried = {name: getattr(value, name, None) for name in value._metadata if name != "_name"}
+    return encoder.record(b"own", kind, carried)
+
+
 def _frame(frame: Any, encoder: Encoder) -> bytes:
-    # The class by a fixed tag: pandas 3 moved DataFrame to another module.
-    own = b"" if type(frame) is pd.DataFrame else encoder.token(type(frame))
+    own = _own(frame, pd.DataFrame, encoder)
     columns: list[bytes] = []
     for is_plain, arrays in groupby(_column_arrays(frame), numpy_keys.is_plain):
         if is_plain:
@@ -67,7 +91,7 @@ def _column_arrays(frame: Any) -> Iterable[Any]:
 
 
 def _series(series: Any, encoder: Encoder) -> bytes:
-    own = b"" if type(series) is pd.Series else encoder.token(type(series))
+    own = _own(series, pd.Series, encoder)
     return encoder.node(
         b"series",
         own,
@@ -146,4 +170,8 @@ def _array(array: Any, encoder: Encoder) -> bytes:
 def _dtype(kind: Any, encoder: Encoder) -> bytes:
     if isinstance(kind, pd.DatetimeTZDtype):
         return encoder.record(b"zoned", kind.unit, kind.tz)
+    if isinstance(kind, pd.CategoricalDtype):
+        known = kind.categories
+        labels = encoder.token(None) if known is None else _index(known, encoder)
+        return encoder.node(b"categories", encoder.token(kind.ordered), labels)
     return encoder.token(repr(kind))

@@ -14,8 +14,9 @@ from s3kv_flow.keys.token import Encoder
 def encode(value: Any, encoder: Encoder) -> bytes | None:
     """Give the token of anything that polars made."""
     if isinstance(value, pl.DataFrame):
+        own = b"" if type(value) is pl.DataFrame else encoder.token(type(value))
         columns = [_series(one, encoder) for one in value.get_columns()]
-        return encoder.node(b"polars frame", encoder.token(value.height), *columns)
+        return encoder.node(b"polars frame", own, encoder.token(value.height), *columns)
     if isinstance(value, pl.Series):
         return _series(value, encoder)
     if isinstance(value, pl.Expr):

@@ -24,7 +24,7 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
     if isinstance(value, pa.Field):
         return encoder.node(b"arrow field", _field(value, encoder))
     if isinstance(value, pa.DataType):
-        return encoder.record(b"arrow type", str(value))
+        return encoder.node(b"arrow type", _type(value, encoder))
     return None
 
 
@@ -41,8 +41,20 @@ def _schema(schema: pa.Schema, encoder: Encoder) -> list[bytes]:
 
 
 def _field(field: Any, encoder: Encoder) -> bytes:
-    metadata = dict(field.metadata or {})
-    return encoder.record(b"field", field.name, str(field.type), field.nullable, metadata)
+    about = encoder.record(b"about", field.name, field.nullable, dict(field.metadata or {}))
+    return encoder.node(b"field", about, _type(field.type, encoder))
+
+
+def _type(kind: Any, encoder: Encoder) -> bytes:
+    if isinstance(kind, pa.ExtensionType):
+        stated = kind.__arrow_ext_serialize__()
+        about = encoder.record(b"about", kind.extension_name, stated)
+        return encoder.node(b"extension", about, _type(kind.storage_type, encoder))
+    if pa.types.is_dictionary(kind):
+        parts = _type(kind.index_type, encoder), _type(kind.value_type, encoder)
+        return encoder.node(b"dictionary", *parts, encoder.token(kind.ordered))
+    fields = (_field(kind.field(place), encoder) for place in range(kind.num_fields))
+    return encoder.node(b"type", encoder.token(str(kind)), *fields)
 
 
 def column(value: Any, encoder: Encoder) -> bytes:
@@ -62,7 +74,7 @@ def column(value: Any, encoder: Encoder) -> bytes:
 def _array(value: Any, encoder: Encoder) -> bytes:
     kind = value.type
     running = encoder.begin(b"arrow")
-    running.update(encoder.token(str(kind)) + encoder.token(len(value)))
+    running.update(_type(kind, encoder) + encoder.token(len(value)))
     if pa.types.is_null(kind):
         return encoder.end(running)
     if isinstance(value, pa.ExtensionArray):
@@ -103,6 +115,8 @@ def _feed(value: Any, missing: Any, encoder: Encoder, running: Any) -> None:
     elif types.is_binary_view(kind):
         running.update(_array(value.cast(pa.large_binary()), encoder))
     else:
+        if types.is_union(kind):  # which of its types a value has
+            running.update(_array(value.type_codes, encoder))
         running.update(encoder.token(value.to_pylist()))
 
 

@@ -37,7 +37,12 @@ def _parts(value: Any) -> list[Any]:
         return [_wide(shown.indptr), _wide(shown.indices), shown.data]
     if value.format == "dia":
         order = np.argsort(value.offsets, kind="stable")
-        return [_wide(value.offsets[order]), value.data[order]]
+        data, offsets = value.data[order].copy(), value.offsets[order]
+        rows, columns = value.shape
+        places = np.arange(data.shape[1])
+        for diagonal, offset in zip(data, offsets):  # what lies outside of the matrix is storage
+            diagonal[(places < offset) | (places >= min(columns, rows + offset))] = 0
+        return [_wide(offsets), data]
     triples = value.tocoo(copy=True)
     triples.sum_duplicates()
     return [*map(_wide, triples.coords), triples.data]

@@ -19,6 +19,8 @@ from collections.abc import Callable
 from typing import Any, Union
 
 from s3kv_flow.errors import UnhashableArgumentError
+from s3kv_flow.keys.source import module_name
+from s3kv_flow.keys.state import state_of, without_cached
 from s3kv_flow.keys.token import BY_BASE, EXACT, FALLBACKS, Encoder, Handler
 
 _pack_days = struct.Struct("<I").pack
@@ -112,7 +114,7 @@ def _chainmap(value: collections.ChainMap[Any, Any], encoder: Encoder) -> bytes:
 
 @_for(types.MappingProxyType)
 def _mappingproxy(value: types.MappingProxyType[Any, Any], encoder: Encoder) -> bytes:
-    return encoder.mapping(b"mappingproxy", value.items())
+    return encoder.record(b"mappingproxy", value.copy())  # of what it shows, which may be ordered
 
 
 @_for(types.SimpleNamespace)
@@ -167,7 +169,7 @@ def _timezone(value: datetime.timezone, encoder: Encoder) -> bytes:
 @_inherited(frozenset)
 def _set_subclass(value: Any, encoder: Encoder) -> bytes:
     # What a set's own __reduce__ gives is in hash order.
-    held = _attributes(getattr(value, "__dict__", {}), encoder)
+    held = _attributes(state_of(value), encoder)
     return encoder.node(
         b"set subclass", encoder.token(type(value)), encoder.unordered(b"set", value), held
     )
@@ -224,6 +226,27 @@ for _kind in {type(typing.List[int]), type(typing.Optional[int]), types.UnionTyp
     EXACT[_kind] = _typing
 
 
+@_for(type(typing.Annotated[int, 0]))
+def _annotated(value: Any, encoder: Encoder) -> bytes:
+    return encoder.record(b"annotated", value.__origin__, list(value.__metadata__))
+
+
+@_for(type(typing.Union))
+def _special(value: Any, encoder: Encoder) -> bytes:
+    return encoder.record(b"typing special", str(value))  # typing.Any is a class since Python 3.11
+
+
+@_for(typing.NewType)
+def _new_type(value: Any, encoder: Encoder) -> bytes:
+    return encoder.record(b"new type", value.__name__, value.__supertype__)
+
+
+@_for(typing.TypeVar)
+def _type_variable(value: typing.TypeVar, encoder: Encoder) -> bytes:
+    about = (value.__covariant__, value.__contravariant__, value.__constraints__)
+    return encoder.record(b"type variable", value.__name__, value.__bound__, about)
+
+
 @_for(functools.partial)
 def _partial(value: functools.partial[Any], encoder: Encoder) -> bytes:
     return encoder.record(b"partial", value.func, value.args, value.keywords, vars(value))
@@ -270,15 +293,15 @@ def _enum(value: enum.Enum, encoder: Encoder) -> bytes:
 
 
 def _dataclass(value: Any, encoder: Encoder) -> bytes | None:
-    if not dataclasses.is_dataclass(value) or _reduces(type(value)):
+    kind = type(value)
+    if not dataclasses.is_dataclass(value) or _reduces(kind) or _is_builtin(kind):
         return None
-    held = {
-        field.name: getattr(value, field.name)
-        for field in dataclasses.fields(value)
-        if hasattr(value, field.name)
-    }
-    held.update(_without_cached(type(value), getattr(value, "__dict__", {})))
-    return encoder.node(b"dataclass", encoder.token(type(value)), _attributes(held, encoder))
+    return encoder.node(b"dataclass", encoder.token(kind), _attributes(state_of(value), encoder))
+
+
+def _is_builtin(kind: type) -> bool:
+    """Whether a class has what a list, a dict, a text or the like holds, beside its attributes."""
+    return any(base.__module__ == "builtins" and base is not object for base in kind.__mro__)
 
 
 def _by_reduce(value: Any, encoder: Encoder) -> bytes:
@@ -291,26 +314,39 @@ def _by_reduce(value: Any, encoder: Encoder) -> bytes:
     except Exception as error:
         raise _no_key(kind, f": {error}") from error
     if isinstance(reduced, str):
-        return encoder.node(b"global", encoder.token(kind.__module__), encoder.token(reduced))
+        module = module_name(getattr(value, "__module__", None) or kind.__module__)
+        return encoder.node(b"global", encoder.token(kind), *map(encoder.token, (module, reduced)))
     function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
-    if isinstance(state, dict):
-        state_token = _attributes(_without_cached(kind, state), encoder)
-    elif type(state) is tuple and len(state) == 2 and isinstance(state[1], dict):
-        kept = _without_cached(kind, state[0] or {})
-        state_token = encoder.node(
-            b"slots", _attributes(kept, encoder), _attributes(state[1], encoder)
-        )
-    else:
-        state_token = encoder.attribute("__getstate__()", state)
     return encoder.node(
         b"reduce",
         encoder.token(kind),
         _constructor(function, encoder),
         encoder.sequence(b"arguments", arguments),
-        state_token,
+        _state(kind, state, encoder),
         b"" if items is None else encoder.sequence(b"items", list(items)),
         b"" if pairs is None else _pairs(value, pairs, encoder),
     )
+
+
+def _state(kind: type, state: Any, encoder: Encoder) -> bytes:
+    if type(state) is dict:
+        return _kept(kind, state, encoder)
+    if type(state) is tuple and len(state) == 2 and type(state[1]) is dict:
+        attributes, slots = state  # as pickling gives them where there are slots
+        if attributes is None or type(attributes) is dict:
+            own = _kept(kind, attributes, encoder)
+            return encoder.node(b"slots", own, _attributes(slots, encoder))
+    return encoder.attribute("__getstate__()", state)
+
+
+def _kept(kind: type, state: dict[Any, Any] | None, encoder: Encoder) -> bytes:
+    """Give the token of attributes; what only had been read is as good as nothing."""
+    if state is None:
+        return encoder.token(None)
+    kept = without_cached(kind, state)
+    if isinstance(kept.get("__dict__"), dict):  # pydantic puts its own state together
+        kept["__dict__"] = without_cached(kind, kept["__dict__"])
+    return encoder.token(None) if state and not kept else _attributes(kept, encoder)
 
 
 def _pairs(value: Any, pairs: Any, encoder: Encoder) -> bytes:
@@ -330,28 +366,11 @@ def _reduce(value: Any, encoder: Encoder) -> bytes | None:
     return _by_reduce(value, encoder)
 
 
-def _attributes(held: dict[str, Any], encoder: Encoder) -> bytes:
-    tokens = []
-    for name in sorted(held):
-        tokens.append(encoder.token(name))
-        tokens.append(encoder.attribute(name, held[name]))
-    return encoder.node(b"attributes", *tokens)
-
-
-def _without_cached(kind: type, state: dict[str, Any]) -> dict[str, Any]:
-    """Leave out what merely reading the object puts into it."""
-    return {
-        name: held
-        for name, held in state.items()
-        if not isinstance(_static(kind, name), functools.cached_property)
-    }
-
-
-def _static(kind: type, name: str) -> Any:
-    for base in kind.__mro__:
-        if name in vars(base):
-            return vars(base)[name]
-    return None
+def _attributes(held: dict[Any, Any], encoder: Encoder) -> bytes:
+    pairs = []
+    for name, value in held.items():
+        pairs.append(encoder.token(name) + encoder.attribute(str(name), value))
+    return encoder.node(b"attributes", *sorted(pairs))
 
 
 def _reduces(kind: type) -> bool:
@@ -394,4 +413,19 @@ def _never_consume(value: Any, encoder: Encoder) -> bytes | None:
     return None
 
 
-FALLBACKS.extend((_never_consume, _dataclass, _reduce))
+#: Modules of the standard library whose objects are held by their process: locks, queues, clients.
+_OF_THIS_PROCESS = (
+    *("asyncio.", "concurrent.futures.", "multiprocessing.", "queue", "socketserver"),
+    *("http.client", "ftplib", "imaplib", "poplib", "smtplib", "tempfile", "_queue"),
+)
+
+
+def _never_of_this_process(value: Any, encoder: Encoder) -> bytes | None:
+    kind = type(value)
+    for base in kind.__mro__:
+        if base.__module__.startswith(_OF_THIS_PROCESS) and not isinstance(value, BaseException):
+            raise _no_key(kind, ": it is held by this process")
+    return None
+
+
+FALLBACKS.extend((_never_consume, _never_of_this_process, _dataclass, _reduce))

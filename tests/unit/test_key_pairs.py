@@ -1,0 +1,309 @@
+"""Pairs of values that are the same call, or another: what a hash of text or of pickles gets wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import enum
+import functools
+import http.client
+import pickle
+import types
+import typing
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pydantic
+import pytest
+from scipy import sparse
+
+from s3kv_flow.errors import UnhashableArgumentError
+from s3kv_flow.keys.token import Encoder
+from s3kv_flow.testing import assert_different_keys, assert_same_key
+
+
+@dataclasses.dataclass
+class Rows(list):  # type: ignore[type-arg]
+    name: str = ""
+
+
+@dataclasses.dataclass
+class Table(dict):  # type: ignore[type-arg]
+    name: str = ""
+
+
+class Hidden:
+    __slots__ = ("hidden",)
+
+
+@dataclasses.dataclass
+class OverSlots(Hidden):
+    x: int = 0
+
+
+class State:
+    """Says itself what its state is."""
+
+    def __init__(self, state: Any) -> None:
+        self.state = state
+
+    def __getstate__(self) -> Any:
+        return self.state
+
+
+class Frame(pd.DataFrame):
+    _metadata = ["crs"]  # noqa: RUF012 - as pandas wants it
+
+    @property
+    def _constructor(self) -> type:
+        return Frame
+
+
+class Array(np.ndarray):  # type: ignore[type-arg]
+    __slots__ = ("unit",)
+
+
+class Masked(np.ma.MaskedArray):  # type: ignore[type-arg]
+    pass
+
+
+class Columns(pl.DataFrame):
+    pass
+
+
+class Kind(pa.ExtensionType):
+    def __init__(self, unit: str) -> None:
+        self.unit = unit
+        super().__init__(pa.int64(), "unit")
+
+    def __arrow_ext_serialize__(self) -> bytes:
+        return self.unit.encode()
+
+    @classmethod
+    def __arrow_ext_deserialize__(cls, storage_type: Any, serialized: bytes) -> Kind:
+        return cls(serialized.decode())
+
+
+def made(kind: type, *arguments: Any, **attributes: Any) -> Any:
+    value = kind(*arguments)
+    for name, held in attributes.items():
+        setattr(value, name, held)
+    return value
+
+
+def frame(crs: str) -> Frame:
+    return made(Frame, {"a": [1]}, crs=crs)
+
+
+def array(unit: str) -> Any:
+    return made(lambda: np.arange(2).view(Array), unit=unit)  # type: ignore[arg-type]
+
+
+def union(*codes: int) -> Any:
+    children = [pa.array([1, 1]), pa.array([1, 1])]
+    return pa.UnionArray.from_sparse(pa.array(codes, pa.int8()), children)
+
+
+CATEGORIES = list(range(200))
+IN_BETWEEN = [*CATEGORIES[:100], 1000, *CATEGORIES[101:]]
+
+DIFFERENT: list[Callable[[], tuple[Any, Any]]] = [
+    lambda: (Rows([1]), Rows([2])),
+    lambda: (Table({1: 1}), Table({1: 2})),
+    lambda: (made(OverSlots, hidden=1), made(OverSlots, hidden=2)),
+    lambda: (np.trace, np.linalg.trace),
+    lambda: (typing.NewType("U", int), typing.NewType("U", str)),
+    lambda: (typing.TypeVar("T", bound=int), typing.TypeVar("T", bound=str)),
+    lambda: (typing.Annotated[int, 1], typing.Annotated[int, 2]),
+    lambda: (np.array([1 + 2**-40], ">f16"), np.array([1 + 2**-50], ">f16")),
+    lambda: (
+        pd.offsets.CustomBusinessDay(holidays=["2020-01-01"]),
+        pd.offsets.CustomBusinessDay(),
+    ),
+    lambda: (
+        pd.offsets.CustomBusinessDay(weekmask="Mon Tue"),
+        pd.offsets.CustomBusinessDay(),
+    ),
+    lambda: (pd.DateOffset(months=1, normalize=True), pd.DateOffset(months=1)),
+    lambda: (pd.offsets.BDay(normalize=True), pd.offsets.BDay()),
+    lambda: (pd.CategoricalDtype(CATEGORIES), pd.CategoricalDtype(IN_BETWEEN)),
+    lambda: (pd.Interval(np.int64(0), np.int64(1)), pd.Interval(0, 1)),
+    lambda: (
+        pd.Interval(pd.Timestamp("2020").as_unit("s"), pd.Timestamp("2021").as_unit("s")),
+        pd.Interval(pd.Timestamp("2020").as_unit("ns"), pd.Timestamp("2021").as_unit("ns")),
+    ),
+    lambda: (frame("EPSG:1"), frame("EPSG:2")),
+    lambda: (array("m"), array("s")),
+    lambda: (np.ma.masked_array([1]).view(Masked), np.ma.masked_array([1])),
+    lambda: (Columns({"a": [1]}), pl.DataFrame({"a": [1]})),
+    lambda: (State((None, {"a": 1})), State((0, {"a": 1}))),
+    lambda: (State((None, {"a": 1})), State(({}, {"a": 1}))),
+    lambda: (State(([], {"a": 1})), State((False, {"a": 1}))),
+    lambda: (union(0, 0), union(0, 1)),
+    lambda: (Kind("m"), Kind("s")),
+    lambda: (
+        pa.struct([pa.field("a", pa.int8(), metadata={"k": "1"})]),
+        pa.struct([pa.field("a", pa.int8(), metadata={"k": "2"})]),
+    ),
+    lambda: (
+        pa.struct([("a: int64, b", pa.int64())]),
+        pa.struct([("a", pa.int64()), ("b", pa.int64())]),
+    ),
+    lambda: (
+        types.MappingProxyType(OrderedDict(a=1, b=2)),
+        types.MappingProxyType(OrderedDict(b=2, a=1)),
+    ),
+    lambda: (pd.Timestamp("5000-01-01"), pd.Timestamp("5000-01-02")),
+]
+
+
+@pytest.mark.parametrize("pair", DIFFERENT)
+def test_values_that_differ_have_different_keys(pair: Callable[[], tuple[Any, Any]]) -> None:
+    assert_different_keys(*pair())
+
+
+class Reader:
+    def __init__(self) -> None:
+        self.kept = 1
+
+    @functools.cached_property
+    def read(self) -> int:
+        return 1
+
+
+class Empty:
+    @functools.cached_property
+    def read(self) -> int:
+        return 1
+
+
+class Texts(list):  # type: ignore[type-arg]
+    @functools.cached_property
+    def read(self) -> int:
+        return 1
+
+
+class Names(set):  # type: ignore[type-arg]
+    @functools.cached_property
+    def read(self) -> int:
+        return 1
+
+
+class Failure(Exception):
+    @functools.cached_property
+    def read(self) -> int:
+        return 1
+
+
+class Model(pydantic.BaseModel):
+    x: int = 0
+
+    @functools.cached_property
+    def read(self) -> int:
+        return 1
+
+
+class Shown(pydantic.BaseModel):
+    x: int = 0
+
+    @pydantic.computed_field  # type: ignore[prop-decorator]
+    @functools.cached_property
+    def read(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("kind", [Reader, Empty, Texts, Names, Failure, Model, Shown])
+def test_reading_a_cached_property_changes_no_key(kind: type) -> None:
+    value = kind()
+    before = Encoder().token(value)
+    assert value.read == 1
+    assert Encoder().token(value) == before
+
+
+@attrs.frozen(cache_hash=True, slots=False)
+class Hashed:
+    x: int
+
+
+def test_hashing_a_value_changes_no_key() -> None:
+    value = Hashed(1)
+    before = Encoder().token(value)
+    hash(value)
+    assert Encoder().token(value) == before == Encoder().token(pickle.loads(pickle.dumps(value)))
+
+
+def diagonals(outside: float) -> Any:
+    return sparse.dia_array(([[outside, 1.0, 2.0]], [1]), shape=(3, 3))
+
+
+SAME: list[Callable[[], tuple[Any, Any]]] = [
+    lambda: (np.asarray([1], "q"), np.asarray([1], "l")),
+    lambda: (np.float64("nan"), np.array([0x7FF8000000000001]).view("f8")[0]),
+    lambda: (np.float64("nan"), -np.float64("nan")),
+    lambda: (diagonals(9.0), diagonals(0.0)),
+    lambda: (
+        State({frozenset({1}): 1, frozenset({2}): 2}),
+        State({frozenset({2}): 2, frozenset({1}): 1}),
+    ),
+    lambda: (pd.offsets.CustomBusinessDay(), pd.offsets.CustomBusinessDay()),
+]
+
+
+@pytest.mark.parametrize("pair", SAME)
+def test_values_that_are_the_same_share_a_key(pair: Callable[[], tuple[Any, Any]]) -> None:
+    assert_same_key(*pair())
+
+
+WITH_A_KEY: list[Any] = [
+    pd.Timestamp("5000-01-01"),
+    pd.Timestamp("0001-01-01"),
+    pd.Timedelta(10**9, "s").as_unit("s") * 1000,
+    np.ma.masked,
+    np.ma.array([(1, 2.0)], mask=[(True, False)], dtype=[("a", "i4"), ("b", "f8")]),
+    State(("v1", {"a": 1})),
+    State({1: 1, "a": 2}),
+    made(Reader),
+]
+
+
+@pytest.mark.parametrize("value", WITH_A_KEY, ids=lambda value: type(value).__name__)
+def test_odd_values_have_a_key(value: Any) -> None:
+    assert Encoder().token(value) == Encoder().token(value)
+
+
+def test_attributes_need_no_names_that_are_text() -> None:
+    value = Reader()
+    value.__dict__[1] = 2  # type: ignore[index]
+    assert Encoder().token(value)
+
+
+HELD: list[Callable[[], Any]] = [
+    asyncio.Lock,
+    asyncio.Event,
+    asyncio.Queue,
+    lambda: http.client.HTTPConnection("localhost"),
+    lambda: np.frompyfunc(abs, 1, 1),
+]
+
+
+@pytest.mark.parametrize("make", HELD)
+def test_what_its_process_holds_has_no_key(make: Callable[[], Any]) -> None:
+    with pytest.raises(UnhashableArgumentError):
+        Encoder().token([make()])
+
+
+class Level(enum.IntEnum):
+    LOW = 1
+
+
+#: Tokens that were computed on Python 3.11: an enum's metaclass has had another name before.
+def test_enums_have_one_token_on_every_python() -> None:
+    from s3kv_flow.keys.code import _name
+
+    assert _name(type(Level)) == "enum:EnumMeta"
