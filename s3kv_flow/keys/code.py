@@ -16,10 +16,12 @@ import builtins
 import dataclasses
 import datetime
 import enum
+import functools
 import inspect
 import os
 import pathlib
 import re
+import sys
 import types
 import typing
 import warnings
@@ -245,6 +247,8 @@ class _Walk:
                 len(function.__dict__),
             )
         )
+        for attributes in (function.__dict__, function.__kwdefaults__ or {}):
+            self.guards.names.extend((attributes, *one) for one in attributes.items())
         own = _name(function)
         parts = [tree_token(node, encoder) if node is not None else bytecode_token(code, encoder)]
         self._note(f"code of {own}", parts[0])
@@ -293,13 +297,25 @@ class _Walk:
                 yield name, b"builtin" if hasattr(builtins, name) else b"missing"
             elif isinstance(value, types.ModuleType) and source.is_user_module(value.__name__):
                 if name in names.bare or node is None:
+                    self._watch(module_sources(value.__name__, encoder))
                     yield name, encoder.token(value)
                 for chain in names.chains.get(name, ()):
                     yield self._through_modules(name, value, chain)
             else:
                 yield name, self._data(value, name)
         for module in names.imports_in(namespace):
-            yield f"import {module}", encoder.token(module_sources(module, encoder))
+            sources = module_sources(module, encoder)
+            self._watch(sources)
+            yield f"import {module}", encoder.token(sources)
+
+    def _watch(self, sources: Iterable[tuple[str, bytes]]) -> None:
+        """Walk again when one of these modules has been loaded, or loaded anew."""
+        for name, _ in sources:
+            module = sys.modules.get(name)
+            if module is None:
+                self.guards.names.append((sys.modules, name, _MISSING))
+            else:
+                self.guards.names.append((vars(module), "__spec__", module.__spec__))
 
     def _through_modules(
         self, name: str, module: types.ModuleType, chain: tuple[str, ...]
@@ -351,10 +367,10 @@ class _Walk:
         members = dict(vars(kind))
         self.guards.classes.append((kind, members, kind.__bases__))
         parts = [encoder.token(_name(kind)), *map(encoder.token, kind.__bases__)]
-        for name, plain in written(kind):
+        for name, descriptor, plain in written(kind):
             held = self._data(plain, f"{kind.__qualname__}.{name}")
             self._note(f"{name} of class {_name(kind)}", held)
-            parts.append(encoder.token(name) + held)
+            parts.append(encoder.token(name) + encoder.token(descriptor) + held)
         if issubclass(kind, enum.Enum):
             values = [(name, member.value) for name, member in kind.__members__.items()]
             parts.append(self._data(values, kind.__qualname__))
@@ -411,7 +427,6 @@ _CONSTANT_TYPES: Final = frozenset(
         type(pathlib.Path()),
         pathlib.PurePosixPath,
         types.ModuleType,
-        types.BuiltinFunctionType,
     }
 )
 
@@ -423,7 +438,10 @@ def _is_constant(value: Any) -> bool:
         return len(value) <= 64 and all(map(_is_constant, value))
     if kind is types.FunctionType:
         identity = value.__dict__.get(IDENTITY_ATTRIBUTE)
-        return identity is None or not identity.depends_on
+        return _registry_of(value) is None and (identity is None or not identity.depends_on)
+    if kind is types.BuiltinFunctionType:  # a method of a list or a dict shows what is in there
+        owner = value.__self__
+        return owner is None or isinstance(owner, (types.ModuleType, type))
     return kind in _CONSTANT_TYPES or isinstance(value, type)
 
 
@@ -464,9 +482,20 @@ def _function_handler(value: types.FunctionType, encoder: Encoder) -> bytes:
     identity = value.__dict__.get(IDENTITY_ATTRIBUTE)
     if identity is not None:
         return _cached_function(identity, encoder)
+    registry = _registry_of(value)
+    if registry is not None:
+        return encoder.record(b"singledispatch", inspect.unwrap(value), dict(registry))
     if not source.is_user_function(value):
         return encoder.record(b"installed", _name(value))
     return _code(value, encoder)
+
+
+def _registry_of(function: types.FunctionType) -> Any:
+    """Give what `functools.singledispatch` made a function dispatch to; it also keeps what it was asked."""
+    if function.__code__.co_filename != functools.__file__:
+        return None
+    registry = function.__dict__.get("registry")
+    return registry if isinstance(registry, types.MappingProxyType) else None
 
 
 def _cached_function(identity: Identity, encoder: Encoder) -> bytes:

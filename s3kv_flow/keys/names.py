@@ -82,6 +82,8 @@ def _collect_names(code: types.CodeType, node: ast.AST | None) -> Names:
     for part in ast.walk(node) if node is not None else ():
         if isinstance(part, ast.Name) and id(part) not in under_attribute:
             bare.add(part.id)
+    if node is not None:
+        read -= _only_annotated(node)
     return Names(
         tuple(sorted(read)),
         {name: tuple(sorted(found)) for name, found in chains.items()},
@@ -89,6 +91,29 @@ def _collect_names(code: types.CodeType, node: ast.AST | None) -> Names:
         _only_written(node) if node is not None else frozenset(),
         tuple(sorted(imports)),
     )
+
+
+def _only_annotated(node: ast.AST) -> set[str]:
+    """Give the names that only annotations of local names and of functions inside read: they do not count."""
+    classes = (part for part in ast.walk(node) if isinstance(part, ast.ClassDef))
+    fields = {id(part) for kind in classes for part in kind.body}
+    annotations: list[ast.AST | None] = []
+    for part in ast.walk(node):
+        if isinstance(part, ast.AnnAssign) and id(part) not in fields:
+            annotations.append(part.annotation)
+        if isinstance(part, (ast.FunctionDef, ast.AsyncFunctionDef)) and not part.decorator_list:
+            given = part.args
+            every = (*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg)
+            annotations += [part.returns, *(one.annotation for one in every if one is not None)]
+    inside = {
+        id(name): name.id
+        for annotation in annotations
+        if annotation is not None
+        for name in ast.walk(annotation)
+        if isinstance(name, ast.Name)
+    }
+    names = (part for part in ast.walk(node) if isinstance(part, ast.Name))
+    return set(inside.values()) - {part.id for part in names if id(part) not in inside}
 
 
 #: Methods that change a container and tell nothing of it, as statements of their own.

@@ -19,6 +19,7 @@ import tokenize
 import types
 import warnings
 from collections.abc import Iterator, Mapping
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any, Final
 
@@ -244,15 +245,55 @@ def module_tree(name: str) -> tuple[ast.Module | None, str | None]:
     file = getattr(module, "__file__", None)
     if file is None:
         try:
-            spec = importlib.util.find_spec(name)
+            spec = _spec_of(name)
         except (ImportError, AttributeError, ValueError):
             return None, None
         file = spec.origin if spec is not None else None
     if not file or not file.endswith(".py") or not is_user_file(file):
         return None, None
-    remember(file)
-    versions = _texts.get(file)
-    if not versions:
+    text = _text_of_module(name, module, file)
+    if text is None:
         return None, None
     package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
-    return versions[0].compiled(0)[0], package
+    return text.compiled(0)[0], package
+
+
+#: By name, the text that a module was made from, and its spec: a reload gives it another.
+_loaded: dict[str, tuple[Any, Text]] = {}
+
+
+def _text_of_module(name: str, module: types.ModuleType | None, file: str) -> Text | None:
+    spec = getattr(module, "__spec__", None)
+    known = _loaded.get(name)
+    if known is not None and known[0] is spec:
+        return known[1]
+    remember(file)
+    if known is not None and known[0] is not None:  # loaded anew, from the file as it is now
+        _read(file, None)
+        now = _text(file, None)
+        found = next((text for text in _texts[file] if text.text == now), None)
+    else:
+        found = next(iter(_texts[file]), None)
+    if found is not None:
+        _loaded[name] = spec, found
+    return found
+
+
+def _spec_of(name: str) -> ModuleSpec | None:
+    """Find a module without importing the packages it is in, as Python's own would."""
+    spec: ModuleSpec | None = None
+    path: Any = None
+    full = ""
+    for part in name.split("."):
+        full = f"{full}.{part}" if full else part
+        module = sys.modules.get(full)
+        if module is not None:
+            spec = module.__spec__
+        elif spec is None:
+            spec = importlib.util.find_spec(full)
+        else:
+            spec = PathFinder.find_spec(full, path)
+        if spec is None or (spec.origin is not None and not is_user_file(spec.origin)):
+            return None
+        path = spec.submodule_search_locations
+    return spec

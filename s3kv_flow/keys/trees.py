@@ -27,6 +27,10 @@ _SKIPPED: Final = frozenset(
         "type_ignores",
     ]
 )
+#: Fields of a decorated function under which its parameters stand.
+_WITH_ANNOTATIONS: Final = frozenset(
+    {"args", "posonlyargs", "kwonlyargs", "vararg", "kwarg", "annotation"}
+)
 _trees: dict[tuple[int, str], tuple[ast.AST, bytes]] = {}
 
 
@@ -45,15 +49,32 @@ def tree_token(node: ast.AST, encoder: Encoder) -> bytes:
 
 
 def _write(
-    node: Any, keep_docstrings: bool, encoder: Encoder, out: list[bytes], *, root: bool = False
+    node: Any,
+    keep_docstrings: bool,
+    encoder: Encoder,
+    out: list[bytes],
+    *,
+    root: bool = False,
+    annotated: bool = False,
 ) -> None:
-    """Write a tree without what does not change what it does; the same for Python 3.10 to 3.13."""
+    """Write a tree without what does not change what it does; the same for Python 3.10 to 3.13.
+
+    Annotations count where something may read them: in a class of its own (``annotated``), and
+    on what is decorated inside.
+    """
     if isinstance(node, ast.AST):
         in_function = not isinstance(node, (ast.ClassDef, ast.Module))
+        is_decorated = not root and bool(getattr(node, "decorator_list", ()))
+        keeps = is_decorated or (
+            annotated and isinstance(node, (ast.AnnAssign, ast.arguments, ast.arg))
+        )
         out.append(b"(" + type(node).__name__.encode())
         for name in node._fields:
             value = getattr(node, name, None)
-            if name in _SKIPPED and not (name == "decorator_list" and not root):
+            if name in _SKIPPED and not (
+                (name == "decorator_list" and not root)
+                or (name in ("annotation", "returns") and keeps)
+            ):
                 continue
             if root and name == "name" and in_function:
                 continue  # the key's path has the name, or whatever the user put in its place
@@ -67,12 +88,16 @@ def _write(
             if isinstance(node, ast.Constant) and name == "value":
                 out.append(encoder.token(value))
             else:
-                _write(value, keep_docstrings, encoder, out, root=root and name == "args")
+                inside = (isinstance(node, ast.ClassDef) and name == "body") or (
+                    keeps and name in _WITH_ANNOTATIONS
+                )
+                is_args = root and name == "args"
+                _write(value, keep_docstrings, encoder, out, root=is_args, annotated=inside)
         out.append(b")")
     elif isinstance(node, list):
         out.append(b"[%d" % len(node))
         for one in node:
-            _write(one, keep_docstrings, encoder, out)
+            _write(one, keep_docstrings, encoder, out, annotated=annotated)
     else:
         out.append(encoder.token(node))
 

@@ -141,6 +141,10 @@ VALUES: dict[str, Any] = {
 }
 
 
+for _kind in (Level, Access, Options, Closes, Point, Pair):
+    _kind.__module__ = "golden"  # whether this file is run or imported
+
+
 def keys() -> dict[str, str]:
     found = {name: Encoder().token(value).hex() for name, value in VALUES.items()}
     call = CallKey(function, Identity(function))

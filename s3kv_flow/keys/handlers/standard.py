@@ -222,8 +222,20 @@ def _typing(value: Any, encoder: Encoder) -> bytes:
     return encoder.record(b"typing", origin, typing.get_args(value))
 
 
-for _kind in {type(typing.List[int]), type(typing.Optional[int]), types.UnionType}:  # noqa: UP006
+for _kind in {
+    type(typing.List[int]),  # noqa: UP006
+    type(typing.Optional[int]),
+    type(typing.Literal[1]),
+    type(typing.Callable[[int], int]),
+    type(collections.abc.Callable[[int], int]),
+    types.UnionType,
+}:
     EXACT[_kind] = _typing
+
+
+@_for(typing.ForwardRef)
+def _forward(value: typing.ForwardRef, encoder: Encoder) -> bytes:
+    return encoder.record(b"forward reference", value.__forward_arg__)
 
 
 @_for(type(typing.Annotated[int, 0]))

@@ -1,0 +1,242 @@
+"""Edits of code that change what it gives, and so the key; each beside the edit."""
+
+from __future__ import annotations
+
+import importlib
+import linecache
+import sys
+import types
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s3kv_flow.keys.call import CallKey
+from s3kv_flow.keys.code import Identity
+from s3kv_flow.keys.token import Encoder
+
+
+def compiled(text: str, filename: str | None = None) -> Any:
+    """Give ``f`` of a text, as a module or a cell would have it."""
+    name = filename or f"<test {uuid.uuid4()}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    sys.modules.setdefault("module_of_the_test", types.ModuleType("module_of_the_test"))
+    namespace: dict[str, Any] = {"__name__": "module_of_the_test"}
+    exec(compile(text, name, "exec", dont_inherit=True), namespace)
+    return namespace["f"]
+
+
+def key(function: Any, *args: Any) -> str:
+    return CallKey(function, Identity(function)).of(args, {})
+
+
+EDITS = [
+    # What a dataclass has beside what was generated.
+    (
+        "import dataclasses\nn = 1\n@dataclasses.dataclass\nclass C:\n    x: int = 0\n"
+        "    def __post_init__(self): self.x = 1\n    def _own(self): return 1\n"
+        "    def __call__(self): return 1\ndef f(): return C().x",
+        ["self.x = 1|self.x = 2", "_own(self): return 1|_own(self): return 2"],
+    ),
+    (
+        "import dataclasses\n@dataclasses.dataclass()\nclass C:\n"
+        "    x: int = dataclasses.field(default=0)\ndef f(): return C()",
+        [
+            "dataclass()|dataclass(repr=False)",
+            "default=0|default=0, repr=False",
+            "default=0|default=0, metadata={'a': 1}",
+            "dataclass()|dataclass(unsafe_hash=True)",
+        ],
+    ),
+    # Members that somebody else wrote, and the kinds of descriptors.
+    (
+        "import math, statistics\nclass C:\n    a = min\n    b = math.floor\n"
+        "    c = statistics.mean\n    d = staticmethod(statistics.mean)\ndef f(): return C",
+        [
+            "a = min|a = max",
+            "math.floor|math.ceil",
+            "c = statistics.mean|c = statistics.median",
+            "(statistics.mean)|(statistics.median)",
+        ],
+    ),
+    (
+        "import functools\nclass C:\n    @staticmethod\n    def m(x=None): return x\n"
+        "    @property\n    def p(self): return 1\n"
+        "    def __hash__(self): return 1\ndef f(): return C",
+        [
+            "@staticmethod|@classmethod",
+            "    @staticmethod\n|",
+            "@property|@functools.cached_property",
+            "__hash__(self): return 1|__hash__(self): return 2",
+        ],
+    ),
+    (
+        "import enum\nclass C(enum.Enum):\n    A = 1\n    B = 2\n    @classmethod\n"
+        "    def _missing_(cls, value): return cls.A\n    @property\n"
+        "    def _own(self): return 1\ndef f(): return C",
+        ["return cls.A|return cls.B", "return 1|return 2"],
+    ),
+    # What models were told.
+    (
+        "import msgspec\nclass C(msgspec.Struct, order=False):\n    a: int\n    x: int = 1\n"
+        "    y: list = msgspec.field(default_factory=list)\ndef f(): return C",
+        [
+            "x: int = 1|x: int = 2",
+            "a: int|a: float",
+            "order=False|order=True",
+            "factory=list|factory=set",
+            "order=False|rename='upper'",
+        ],
+    ),
+    (
+        "import attrs\n@attrs.define\nclass C:\n    x: int = attrs.field(default=1)\ndef f(): return C",
+        [
+            "default=1|default=1, repr=False",
+            "default=1|default=1, metadata={'a': 1}",
+            "default=1|default=1, on_setattr=attrs.setters.frozen",
+        ],
+    ),
+    (
+        "import pydantic\nfrom typing import Annotated, Optional\n"
+        "class I(pydantic.BaseModel):\n    x: int\n"
+        "class C(pydantic.BaseModel):\n    a: int = pydantic.Field(1)\n    b: int = 2\n    i: list[I] = []\n"
+        "    o: Optional[Annotated[int, pydantic.Field(gt=0)]] = None\n"
+        "    @pydantic.field_validator('a')\n    def check(cls, value): return value\n"
+        "def f(): return C",
+        [
+            "x: int|x: str",
+            "validator('a')|validator('b')",
+            "validator('a')|validator('a', mode='before')",
+            "Field(1)|Field(1, alias='c')",
+            "Field(1)|Field(1, exclude=True)",
+            "gt=0|gt=1",
+        ],
+    ),
+    # Annotations that something reads.
+    (
+        "import typing, pydantic\ndef f(d):\n    class M(pydantic.BaseModel):\n"
+        "        x: typing.Literal['a']\n    @pydantic.validate_call\n"
+        "    def g(y: int = 0): return y\n    return M(x=d), g(d)",
+        ["Literal['a']|Literal['b']", "y: int|y: float"],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("text", "edit"), [(text, edit) for text, edits in EDITS for edit in edits], ids=str
+)
+def test_an_edit_that_changes_what_is_given_changes_the_key(text: str, edit: str) -> None:
+    before, after = edit.split("|")
+    assert before in text
+    function = compiled(text)
+    arguments = ("a",) * function.__code__.co_argcount
+    assert key(function, *arguments) == key(compiled(text), *arguments)
+    assert key(compiled(text.replace(before, after)), *arguments) != key(function, *arguments)
+
+
+UNREAD = [
+    (
+        "def f(d):\n    x: int = d\n    def g(y: int) -> int: return y\n    return g(x)",
+        "int",
+        "float",
+    ),
+    ("class A:\n    def m(self, x: int): return x\ndef f(d): return A().m(d)", "int", "float"),
+]
+
+
+@pytest.mark.parametrize(("text", "before", "after"), UNREAD)
+def test_annotations_that_nothing_reads_do_not_count(text: str, before: str, after: str) -> None:
+    assert key(compiled(text), 1) == key(compiled(text.replace(before, after)), 1)
+
+
+def test_private_methods_in_a_cell_count(tmp_path: Path) -> None:
+    text, edit = EDITS[0]
+    first = compiled(text, "<ipython-input-1-abc>")
+    second = compiled(text.replace(*edit[0].split("|")), "<ipython-input-2-abc>")
+    assert key(first) != key(second)
+    without_text = "<stdin>"
+    third = compiled(text, without_text)
+    del linecache.cache[without_text]
+    fourth = compiled(text.replace(*edit[1].split("|")), without_text)
+    del linecache.cache[without_text]
+    assert key(third) != key(fourth)
+
+
+def changed_in_place(text: str, change: str) -> tuple[str, str]:
+    function = compiled(text)
+    call_key = CallKey(function, Identity(function))
+    before = call_key.of((1,), {})
+    exec(change, function.__globals__)
+    return before, call_key.of((1,), {})
+
+
+IN_PLACE = [
+    ("TABLE = {'a': 1}\nget = TABLE.get\ndef f(k): return get(k)", "TABLE['a'] = 2"),
+    ("TABLE = {'a': 1}\ngets = (TABLE.get,)\ndef f(k): return gets[0](k)", "TABLE['a'] = 2"),
+    ("def h(): return h.factor\nh.factor = 2\ndef f(k): return h()", "h.factor = 3"),
+    ("def f(k): return f.factor\nf.factor = 2", "f.factor = 3"),
+    ("def h(*, k=1): return k\ndef f(k): return h()", "h.__kwdefaults__['k'] = 2"),
+    (
+        "import functools\n@functools.singledispatch\ndef h(x): return 1\ndef f(k): return h(k)",
+        "h.register(int, lambda x: 2)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "change"), IN_PLACE)
+def test_what_changes_in_place_counts_at_once(text: str, change: str) -> None:
+    before, after = changed_in_place(text, change)
+    assert before != after
+
+
+def test_using_a_single_dispatch_changes_no_key() -> None:
+    text = IN_PLACE[-1][0]
+    before, after = changed_in_place(text, "h(1), h('a')")
+    assert before == after
+
+
+def test_a_module_that_is_reloaded_counts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"reloaded_{uuid.uuid4().hex}"
+    file = tmp_path / f"{name}.py"
+    file.write_text("X = 1\ndef g(): return 1\n")
+    function = compiled(f"def f(k):\n    from {name} import g\n    return g()")
+    call_key = CallKey(function, Identity(function))
+    unloaded = call_key.of((1,), {})
+    module = importlib.import_module(name)
+    loaded = call_key.of((1,), {})
+    file.write_text("X = 1\ndef g(): return 222\n")
+    assert call_key.of((1,), {}) == loaded == unloaded  # not yet loaded: the old code runs
+    importlib.reload(module)
+    assert call_key.of((1,), {}) != loaded
+
+
+def test_a_key_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    package = tmp_path / "parent_of_the_test"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise AssertionError('imported')")
+    (package / "child.py").write_text("X = 1\n")
+    function = compiled(
+        "def f():\n    import parent_of_the_test.child, xml.dom.pulldom\n"
+        "    return parent_of_the_test.child.X"
+    )
+    before = key(function)
+    assert "parent_of_the_test" not in sys.modules
+    (package / "child.py").write_text("X = 2\n")
+    assert before == key(function)  # it may be imported already, elsewhere
+
+
+def test_annotations_of_models_have_no_addresses() -> None:
+    text = (
+        "import pydantic\nfrom typing import Annotated, Optional\n"
+        "class C(pydantic.BaseModel):\n"
+        "    a: list[Annotated[int, pydantic.BeforeValidator(lambda v: 1)]] = []\n"
+        "def f(): return C"
+    )
+    first, second = compiled(text)(), compiled(text)()
+    assert Encoder().token(first) == Encoder().token(second)
+    assert Encoder().token(compiled(text.replace("v: 1", "v: 2"))()) != Encoder().token(first)
