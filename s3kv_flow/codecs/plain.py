@@ -14,6 +14,11 @@ from s3kv_flow.codecs.base import Encoded
 
 #: Beyond this, Python itself refuses to write an integer in decimal by default.
 _MAX_INT_BITS: Final = 14_000
+#: JSON writes what is shared each time anew. So many values, and so many times what there is, are
+#: too many: a pickle writes them once.
+MANY: Final = 1_000_000
+REPEATED: Final = 64
+
 #: JSON writes two surrogates as it writes the one character that they stand for in UTF-16.
 _PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 #: So many digits in a row may be an integer that orjson gives as a float.
@@ -63,7 +68,9 @@ class JSONCodec:
 def dump_exact(value: Any) -> bytes | None:
     """Write a value as JSON text; None where it would not come back equal and of the same types."""
     try:
-        if not _exact(value):
+        known: dict[int, int] = {}
+        size = _size(value, known)
+        if not size or (size > MANY and size > REPEATED * len(known)):
             return None
         # ASCII only, so that a lone surrogate survives.
         return json.dumps(value, allow_nan=False).encode("ascii")
@@ -71,22 +78,30 @@ def dump_exact(value: Any) -> bytes | None:
         return None
 
 
-def _exact(value: Any) -> bool:
+def _size(value: Any, known: dict[int, int]) -> int:
+    """Give how many values JSON would write; 0 where it would not give all back as they are."""
     kind = type(value)
     if kind is str:
         return is_exact_text(value)
     if kind is bool or value is None:
-        return True
+        return 1
     if kind is int:
-        return bool(value.bit_length() <= _MAX_INT_BITS)
+        return value.bit_length() <= _MAX_INT_BITS
     if kind is float:
         return math.isfinite(value)
-    if kind is list:
-        return all(map(_exact, value))
+    if kind is not list and kind is not dict:
+        return 0
+    size = known.get(id(value))
+    if size is not None:
+        return size
+    held: Any = value
     if kind is dict:
-        names_are = all(type(key) is str and is_exact_text(key) for key in value)
-        return names_are and all(map(_exact, value.values()))
-    return False
+        if not all(type(key) is str and is_exact_text(key) for key in value):
+            return 0
+        held = value.values()
+    sizes = [_size(one, known) for one in held]
+    size = known[id(value)] = 0 if 0 in sizes else 1 + sum(sizes)
+    return size
 
 
 def is_exact_text(text: str) -> bool:

@@ -438,6 +438,15 @@ def test_what_a_codec_would_lose_is_left_to_pickle(name: str) -> None:
     assert round_trip(PICKLED[name])[1] == "pickle"
 
 
+def test_what_is_shared_too_often_is_left_to_pickle() -> None:
+    shared: Any = []
+    for _ in range(60):
+        shared = [shared, shared]
+    assert SEALED.pack("key", shared, {}).codec.name == "pickle"
+    row = {"a": [1, 2]}
+    assert round_trip([row] * 20_000, OPEN)[1] == "json"
+
+
 NAMED = [
     pd.Series([1], name=2**70),
     pd.Series([1], name="\ud800"),

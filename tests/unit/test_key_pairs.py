@@ -8,8 +8,10 @@ import enum
 import functools
 import http.client
 import pickle
+import random
 import types
 import typing
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +25,7 @@ import pydantic
 import pytest
 from scipy import sparse
 
-from s3kv_flow.errors import UnhashableArgumentError
+from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys.token import Encoder
 from s3kv_flow.testing import assert_different_keys, assert_same_key
 
@@ -55,6 +57,9 @@ class State:
 
     def __getstate__(self) -> Any:
         return self.state
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
 
 
 class Frame(pd.DataFrame):
@@ -296,6 +301,45 @@ HELD: list[Callable[[], Any]] = [
 def test_what_its_process_holds_has_no_key(make: Callable[[], Any]) -> None:
     with pytest.raises(UnhashableArgumentError):
         Encoder().token([make()])
+
+
+class Restless:
+    def __reduce__(self) -> Any:
+        return Restless, (), {"x": random.random()}
+
+
+class AtRest:
+    def __init__(self) -> None:
+        self.x = {"a": {1, 2}}
+
+
+def test_a_type_whose_key_does_not_last_is_told_once() -> None:
+    with pytest.warns(UnstableKeyWarning, match="Restless has another key once it was pickled"):
+        Encoder().token([Restless()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Encoder().token([Restless()])
+        Encoder().token([AtRest()])
+
+
+def test_categories_inside_of_lists_do_not_depend_on_what_came_before() -> None:
+    def lists() -> Any:
+        return pl.Series([["b", "a"]], dtype=pl.List(pl.Categorical))
+
+    before = Encoder().token(lists())
+    pl.Series(["z", "a"], dtype=pl.Categorical)
+    assert Encoder().token(lists()) == before
+
+
+def test_drawing_from_the_global_state_changes_no_key() -> None:
+    from scipy import stats
+
+    value = stats.norm(0, 1)
+    before = Encoder().token(value)
+    np.random.rand()
+    assert Encoder().token(value) == before == Encoder().token(pickle.loads(pickle.dumps(value)))
+    assert Encoder().token(stats.norm(0, 2)) != before
+    assert Encoder().token(stats.gamma(1)) != Encoder().token(stats.expon(1))
 
 
 class Level(enum.IntEnum):

@@ -25,6 +25,8 @@ MIN_ROWS: Final = 256
 #: Smaller arrays are copied, which takes less time than not to.
 SMALL_BYTES: Final = 16 * 1024
 
+_GLOBAL_STATE: Final = np.random.mtrand._rand
+
 #: Tokens of the dtypes that have nothing inside, by the name of the hash.
 _dtypes: dict[tuple[np.dtype[Any], str], bytes] = {}
 
@@ -54,6 +56,8 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
         return _ufunc(value, encoder)
     if isinstance(value, np.random.Generator):
         return encoder.record(b"numpy generator", value.bit_generator.state)
+    if value is _GLOBAL_STATE:  # of the process, and changed by whoever draws from it
+        return encoder.node(b"numpy global randomstate")
     if isinstance(value, np.random.RandomState):
         return encoder.record(b"numpy randomstate", value.get_state(legacy=False))
     return None

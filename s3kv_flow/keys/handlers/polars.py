@@ -35,6 +35,8 @@ def _series(value: pl.Series, encoder: Encoder) -> bytes:
     elif isinstance(kind, (pl.Categorical, pl.Enum)):
         # The codes of a Categorical depend on what else the process has seen.
         body = column(value.cast(pl.String).to_arrow(), encoder)
+    elif "Categorical" in repr(kind):
+        body = encoder.token(value.to_list())
     else:
         body = _column(value, encoder)
     return encoder.node(

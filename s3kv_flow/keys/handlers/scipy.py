@@ -1,7 +1,8 @@
-"""scipy.sparse matrices and arrays: format, shape, dtype and values; not the order they lie in."""
+"""SciPy: sparse matrices by format, shape, dtype and values, not the order they lie in; distributions."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from s3kv_flow.keys.token import Encoder
 def encode(value: Any, encoder: Encoder) -> bytes | None:
     """Give the token of a sparse matrix or array; None for what else SciPy made."""
     if not sparse.issparse(value):
-        return None
+        return _distribution(value, encoder)
     about = encoder.record(
         b"sparse",
         type(value).__name__,
@@ -25,6 +26,19 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
     return encoder.node(
         b"scipy", about, *(numpy_keys.array(part, encoder) for part in _parts(value))
     )
+
+
+def _distribution(value: Any, encoder: Encoder) -> bytes | None:
+    """Give the token of a distribution of `scipy.stats`, without the random state that it draws from."""
+    classes = sys.modules.get("scipy.stats._distn_infrastructure")
+    if classes is None:
+        return None
+    if isinstance(value, classes.rv_frozen):
+        return encoder.record(b"frozen distribution", value.dist, value.args, value.kwds)
+    if isinstance(value, classes.rv_generic):
+        made_with = {**value._updated_ctor_param(), "seed": None}
+        return encoder.record(b"distribution", type(value), made_with)
+    return None
 
 
 def _parts(value: Any) -> list[Any]:

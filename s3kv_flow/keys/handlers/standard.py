@@ -11,14 +11,19 @@ import enum
 import functools
 import logging
 import pathlib
+import pickle
 import re
 import struct
+import time
 import types
 import typing
+import warnings
+import weakref
 from collections.abc import Callable
-from typing import Any, Union
+from typing import Any, Final, Union
 
-from s3kv_flow.errors import UnhashableArgumentError
+from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
+from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.source import module_name
 from s3kv_flow.keys.state import state_of, without_cached
 from s3kv_flow.keys.token import BY_BASE, EXACT, FALLBACKS, Encoder, Handler
@@ -374,8 +379,39 @@ def _constructor(function: Any, encoder: Encoder) -> bytes:
     return encoder.token(function)
 
 
+#: Types whose keys have been compared with those of a copy.
+_compared: weakref.WeakSet[type] = weakref.WeakSet()
+#: What takes longer is not encoded twice more, and copied, for the sake of a warning.
+COMPARE_SECONDS: Final = 0.1
+
+
 def _reduce(value: Any, encoder: Encoder) -> bytes | None:
-    return _by_reduce(value, encoder)
+    kind = type(value)
+    if kind in _compared:
+        return _by_reduce(value, encoder)
+    _compared.add(kind)
+    started = time.perf_counter()
+    token = _by_reduce(value, encoder)
+    if time.perf_counter() - started < COMPARE_SECONDS and not _is_stable(value, encoder.digest):
+        warnings.warn(
+            f"a {kind.__module__}.{kind.__qualname__} has another key once it was pickled, so it "
+            "may have another in each process; teach it with __s3kv_key__ or s3kv_flow.register_key",
+            UnstableKeyWarning,
+            stacklevel=2,
+        )
+    return token
+
+
+def _is_stable(value: Any, digest: Digest) -> bool:
+    """Whether a copy by pickle has the same token, as one in another process would."""
+    try:
+        copy = pickle.loads(pickle.dumps(value, protocol=5))
+    except Exception:  # then it does not travel
+        return True
+    try:
+        return Encoder(digest).token(copy) == Encoder(digest).token(value)
+    except UnhashableArgumentError:
+        return False
 
 
 def _attributes(held: dict[Any, Any], encoder: Encoder) -> bytes:
