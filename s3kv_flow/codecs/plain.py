@@ -86,7 +86,7 @@ def _size(value: Any, known: dict[int, int]) -> int:
     if kind is bool or value is None:
         return 1
     if kind is int:
-        return value.bit_length() <= _MAX_INT_BITS
+        return int(value.bit_length() <= _MAX_INT_BITS)
     if kind is float:
         return math.isfinite(value)
     if kind is not list and kind is not dict:
