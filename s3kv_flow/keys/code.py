@@ -31,9 +31,10 @@ from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys import source
-from s3kv_flow.keys.classes import fields_of, plain_member, written
+from s3kv_flow.keys.classes import plain_member, written
 from s3kv_flow.keys.depends import Env, File, Package, several, token_of
 from s3kv_flow.keys.digest import Digest
+from s3kv_flow.keys.fields import fields_of
 from s3kv_flow.keys.names import WRITABLE, names_of
 from s3kv_flow.keys.token import BY_BASE, EXACT, SCALARS, Encoder
 from s3kv_flow.keys.trees import bytecode_token, module_sources, tree_token

@@ -1,7 +1,7 @@
 """How each type is encoded. Importing this package fills the tables of `token`.
 
 A handler is a function of (value, encoder) that gives a token. `standard` is for the standard
-library and for classes in general; every other module is for one package (`values`, for some of the
+library, `objects` for classes in general; every other module is for one package (`values`, for some of the
 standard library), is found by its name, and is imported when a value of that package is met.
 """
 

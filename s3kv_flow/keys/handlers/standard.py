@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import array
 import collections
-import copyreg
-import dataclasses
 import datetime
 import enum
 import functools
 import logging
 import pathlib
-import pickle
 import re
 import struct
-import time
 import types
 import typing
-import warnings
-import weakref
 from collections.abc import Callable
-from typing import Any, Final, Union
+from typing import Any, Union
 
-from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
-from s3kv_flow.keys.digest import Digest
-from s3kv_flow.keys.source import module_name
-from s3kv_flow.keys.state import state_of, without_cached
-from s3kv_flow.keys.token import BY_BASE, EXACT, FALLBACKS, Encoder, Handler
+from s3kv_flow.errors import UnhashableArgumentError
+from s3kv_flow.keys.handlers.objects import attributes, by_reduce
+from s3kv_flow.keys.state import state_of
+from s3kv_flow.keys.token import BY_BASE, EXACT, Encoder, Handler
 
 _pack_days = struct.Struct("<I").pack
 _pack_clock = struct.Struct("<4BI").pack
@@ -124,7 +117,7 @@ def _mappingproxy(value: types.MappingProxyType[Any, Any], encoder: Encoder) -> 
 
 @_for(types.SimpleNamespace)
 def _namespace(value: types.SimpleNamespace, encoder: Encoder) -> bytes:
-    return encoder.node(b"namespace", _attributes(vars(value), encoder))
+    return encoder.node(b"namespace", attributes(vars(value), encoder))
 
 
 # Ranges, times, places
@@ -174,7 +167,7 @@ def _timezone(value: datetime.timezone, encoder: Encoder) -> bytes:
 @_inherited(frozenset)
 def _set_subclass(value: Any, encoder: Encoder) -> bytes:
     # What a set's own __reduce__ gives is in hash order.
-    held = _attributes(state_of(value), encoder)
+    held = attributes(state_of(value), encoder)
     return encoder.node(
         b"set subclass", encoder.token(type(value)), encoder.unordered(b"set", value), held
     )
@@ -209,7 +202,7 @@ def _tzinfo(value: datetime.tzinfo, encoder: Encoder) -> bytes:
 
     if type(value) is zoneinfo.ZoneInfo:
         return _zoneinfo(value, encoder)
-    return _by_reduce(value, encoder)
+    return by_reduce(value, encoder)
 
 
 # Types and callables that are no plain functions
@@ -307,173 +300,3 @@ def _enum(value: enum.Enum, encoder: Encoder) -> bytes:
     return encoder.node(
         b"enum", encoder.token(type(value)), encoder.token(name), encoder.token(value.value)
     )
-
-
-def _dataclass(value: Any, encoder: Encoder) -> bytes | None:
-    kind = type(value)
-    if not dataclasses.is_dataclass(value) or _reduces(kind) or _is_builtin(kind):
-        return None
-    return encoder.node(b"dataclass", encoder.token(kind), _attributes(state_of(value), encoder))
-
-
-def _is_builtin(kind: type) -> bool:
-    """Whether a class has what a list, a dict, a text or the like holds, beside its attributes."""
-    return any(base.__module__ == "builtins" and base is not object for base in kind.__mro__)
-
-
-def _by_reduce(value: Any, encoder: Encoder) -> bytes:
-    """Walk what pickling would write of an object, without pickle's own artefacts."""
-    kind = type(value)
-    try:
-        reduced = value.__reduce_ex__(4)
-    except UnhashableArgumentError:
-        raise
-    except Exception as error:
-        raise _no_key(kind, f": {error}") from error
-    if isinstance(reduced, str):
-        module = module_name(getattr(value, "__module__", None) or kind.__module__)
-        return encoder.node(b"global", encoder.token(kind), *map(encoder.token, (module, reduced)))
-    function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
-    return encoder.node(
-        b"reduce",
-        encoder.token(kind),
-        _constructor(function, encoder),
-        encoder.sequence(b"arguments", arguments),
-        _state(kind, state, encoder),
-        b"" if items is None else encoder.sequence(b"items", list(items)),
-        b"" if pairs is None else _pairs(value, pairs, encoder),
-    )
-
-
-def _state(kind: type, state: Any, encoder: Encoder) -> bytes:
-    if type(state) is dict:
-        return _kept(kind, state, encoder)
-    if type(state) is tuple and len(state) == 2 and type(state[1]) is dict:
-        attributes, slots = state  # as pickling gives them where there are slots
-        if attributes is None or type(attributes) is dict:
-            own = _kept(kind, attributes, encoder)
-            return encoder.node(b"slots", own, _attributes(slots, encoder))
-    return encoder.attribute("__getstate__()", state)
-
-
-def _kept(kind: type, state: dict[Any, Any] | None, encoder: Encoder) -> bytes:
-    """Give the token of attributes; what only had been read is as good as nothing."""
-    if state is None:
-        return encoder.token(None)
-    kept = without_cached(kind, state)
-    if isinstance(kept.get("__dict__"), dict):  # pydantic puts its own state together
-        kept["__dict__"] = without_cached(kind, kept["__dict__"])
-    return encoder.token(None) if state and not kept else _attributes(kept, encoder)
-
-
-def _pairs(value: Any, pairs: Any, encoder: Encoder) -> bytes:
-    if isinstance(value, collections.OrderedDict):
-        return encoder.sequence(b"ordered pairs", list(pairs))
-    return encoder.mapping(b"pairs", pairs)
-
-
-def _constructor(function: Any, encoder: Encoder) -> bytes:
-    # copyreg's constructors say only that the object is made the ordinary way.
-    if function in (copyreg.__newobj__, copyreg.__newobj_ex__, copyreg._reconstructor):  # type: ignore[attr-defined]
-        return b"N"
-    return encoder.token(function)
-
-
-#: Types whose keys have been compared with those of a copy.
-_compared: weakref.WeakSet[type] = weakref.WeakSet()
-#: What takes longer is not encoded twice more, and copied, for the sake of a warning.
-COMPARE_SECONDS: Final = 0.1
-
-
-def _reduce(value: Any, encoder: Encoder) -> bytes | None:
-    kind = type(value)
-    if kind in _compared:
-        return _by_reduce(value, encoder)
-    _compared.add(kind)
-    started = time.perf_counter()
-    token = _by_reduce(value, encoder)
-    if time.perf_counter() - started < COMPARE_SECONDS and not _is_stable(value, encoder.digest):
-        warnings.warn(
-            f"a {kind.__module__}.{kind.__qualname__} has another key once it was pickled, so it "
-            "may have another in each process; teach it with __s3kv_key__ or s3kv_flow.register_key",
-            UnstableKeyWarning,
-            stacklevel=2,
-        )
-    return token
-
-
-def _is_stable(value: Any, digest: Digest) -> bool:
-    """Whether a copy by pickle has the same token, as one in another process would."""
-    try:
-        copy = pickle.loads(pickle.dumps(value, protocol=5))
-    except Exception:  # then it does not travel
-        return True
-    try:
-        return Encoder(digest).token(copy) == Encoder(digest).token(value)
-    except UnhashableArgumentError:
-        return False
-
-
-def _attributes(held: dict[Any, Any], encoder: Encoder) -> bytes:
-    pairs = []
-    for name, value in held.items():
-        pairs.append(encoder.token(name) + encoder.attribute(str(name), value))
-    return encoder.node(b"attributes", *sorted(pairs))
-
-
-def _reduces(kind: type) -> bool:
-    """Whether a class says itself what makes its state."""
-    return any(
-        name in vars(base)
-        for base in kind.__mro__[:-1]
-        for name in ("__reduce__", "__reduce_ex__", "__getstate__")
-        if base.__module__ != "dataclasses" and not _slots_getstate(base, name)
-    )
-
-
-def _slots_getstate(base: type, name: str) -> bool:
-    # dataclass(frozen=True, slots=True) writes a __getstate__ of its own into the class.
-    return (
-        name == "__getstate__"
-        and dataclasses.is_dataclass(base)
-        and getattr(vars(base).get(name), "__module__", "") == "dataclasses"
-    )
-
-
-def _no_key(kind: type, why: str = "") -> UnhashableArgumentError:
-    return UnhashableArgumentError(
-        f"a {kind.__module__}.{kind.__qualname__} has no stable key{why}",
-        way_out="Leave the argument out with ignore=(...), say what to hash with key=..., "
-        "or teach its type with __s3kv_key__ or s3kv_flow.register_key.",
-    )
-
-
-def _is_iterator(value: Any) -> bool:
-    return isinstance(value, (collections.abc.Iterator, collections.abc.AsyncIterator))
-
-
-def _never_consume(value: Any, encoder: Encoder) -> bytes | None:
-    if _is_iterator(value):
-        raise UnhashableArgumentError(
-            f"a {type(value).__qualname__} can be read only once, and hashing would use it up",
-            way_out="Pass a list of it, or leave it out with ignore=(...).",
-        )
-    return None
-
-
-#: Modules of the standard library whose objects are held by their process: locks, queues, clients.
-_OF_THIS_PROCESS = (
-    *("asyncio.", "concurrent.futures.", "multiprocessing.", "queue", "socketserver"),
-    *("http.client", "ftplib", "imaplib", "poplib", "smtplib", "tempfile", "_queue"),
-)
-
-
-def _never_of_this_process(value: Any, encoder: Encoder) -> bytes | None:
-    kind = type(value)
-    for base in kind.__mro__:
-        if base.__module__.startswith(_OF_THIS_PROCESS) and not isinstance(value, BaseException):
-            raise _no_key(kind, ": it is held by this process")
-    return None
-
-
-FALLBACKS.extend((_never_consume, _never_of_this_process, _dataclass, _reduce))
