@@ -58,9 +58,9 @@ def _state(kind: type, state: Any, encoder: Encoder) -> bytes:
     if type(state) is dict:
         return _kept(kind, state, encoder)
     if type(state) is tuple and len(state) == 2 and type(state[1]) is dict:
-        attributes, slots = state  # as pickling gives them where there are slots
-        if attributes is None or type(attributes) is dict:
-            own = _kept(kind, attributes, encoder)
+        plain, slots = state  # as pickling gives them where there are slots
+        if plain is None or type(plain) is dict:
+            own = _kept(kind, plain, encoder)
             return encoder.node(b"slots", own, attributes(slots, encoder))
     return encoder.attribute("__getstate__()", state)
 
@@ -124,6 +124,7 @@ def _is_stable(value: Any, digest: Digest) -> bool:
 
 
 def attributes(held: dict[Any, Any], encoder: Encoder) -> bytes:
+    """Give the token of attributes by name, in no order."""
     pairs = []
     for name, value in held.items():
         pairs.append(encoder.token(name) + encoder.attribute(str(name), value))
