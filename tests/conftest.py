@@ -43,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--s3-access-key")
     group.addoption("--s3-secret-key")
     group.addoption(
-        "--soak-seconds", default=45, help="how long the soak under random faults goes on"
+        "--soak-seconds", default=20, help="how long the soak under random faults goes on"
     )
 
 

@@ -304,6 +304,8 @@ class _Walk:
                     yield self._through_modules(name, value, chain)
             else:
                 yield name, self._data(value, name)
+                if names.reads_text_of(name):
+                    yield f"{name}.__doc__", self._data(getattr(value, "__doc__", None), name)
         for module in names.imports_in(namespace):
             sources = module_sources(module, encoder)
             self._watch(sources)

@@ -22,6 +22,13 @@ class Names:
     written: frozenset[str]
     imports: tuple[tuple[int, str], ...]
 
+    def reads_text_of(self, name: str) -> bool:
+        """Whether the docstring of what lies under a name is read, by itself or by `inspect.getdoc`."""
+        asks = "getdoc" in self.globals or any(
+            "getdoc" in chain for chains in self.chains.values() for chain in chains
+        )
+        return ("__doc__",) in self.chains.get(name, ()) or (asks and name in self.bare)
+
     def imports_in(self, namespace: dict[str, Any]) -> list[str]:
         """Give the user modules that are imported inside of the function."""
         found = set()

@@ -135,6 +135,21 @@ def test_an_edit_that_changes_what_is_given_changes_the_key(text: str, edit: str
     assert key(compiled(text.replace(before, after)), *arguments) != key(function, *arguments)
 
 
+DOCUMENTED = [
+    'class A:\n    """text"""\ndef f(d): return A.__doc__',
+    'def h():\n    """text"""\ndef f(d): return h.__doc__',
+    'import inspect\ndef h():\n    """text"""\ndef f(d): return inspect.getdoc(h)',
+    'def f(d):\n    """text"""\n    return f.__doc__',
+]
+
+
+@pytest.mark.parametrize("text", DOCUMENTED)
+def test_a_docstring_that_is_read_counts(text: str) -> None:
+    assert key(compiled(text), 1) != key(compiled(text.replace("text", "other")), 1)
+    unread = text.replace("__doc__", "__name__").replace("getdoc", "isclass")
+    assert key(compiled(unread), 1) == key(compiled(unread.replace("text", "other")), 1)
+
+
 UNREAD = [
     (
         "def f(d):\n    x: int = d\n    def g(y: int) -> int: return y\n    return g(x)",
