@@ -180,7 +180,7 @@ def _tried(encode: Callable[[Any], Encoded | None], value: Any) -> Encoded | Non
 
 
 def _package(kind: type) -> str:
-    return kind.__module__.partition(".")[0]
+    return str(kind.__module__).partition(".")[0]
 
 
 def _name(kind: type) -> str:

@@ -27,6 +27,12 @@ _GENERATED: Final = frozenset(
     ]
 )
 
+#: What `typing` leaves on what it decorates, by the version of Python.
+MARKS: Final = frozenset({"__final__", "__override__", "__deprecated__", "__dataclass_transform__"})
+
+#: An enum keeps the `__new__` that was written in its class under one of these.
+_NEW_OF_ENUM: Final = ("__new_member__", "_new_member_")
+
 #: What the interpreter, `abc`, `dataclasses` and pickling write into a class.
 _NOT_THE_CLASS: Final = frozenset(
     [
@@ -61,6 +67,7 @@ _NOT_THE_CLASS: Final = frozenset(
         "__extra_items__",
         "__protocol_attrs__",
         "__non_callable_proto_members__",
+        *MARKS,
     ]
 )
 
@@ -73,12 +80,19 @@ def written(kind: type) -> Iterator[tuple[str, str, Any]]:
     generated = _has_generated_methods(kind)
     enumerated = getattr(kind, "__members__", {})
     is_enum = issubclass(kind, enum.Enum)
+    created: Any = None
     members = dict(vars(kind))
     for name in sorted(members):
         member = members[name]
         if name in _NOT_THE_CLASS or name.startswith(_LIBRARIES):
             continue
+        if name == "__init__" and _is_inherited(kind, name, member):
+            continue
         plain = plain_member(member)
+        if is_enum and name in _NEW_OF_ENUM:
+            if isinstance(plain, types.FunctionType) and source.is_user_function(plain):
+                created = plain
+            continue
         is_code = plain is not member or isinstance(plain, types.FunctionType)
         if is_enum and (name in enumerated or (name.startswith("_") and not is_code)):
             continue
@@ -90,11 +104,21 @@ def written(kind: type) -> Iterator[tuple[str, str, Any]]:
             continue
         if isinstance(plain, _DESCRIPTORS) or type(plain).__name__ == "_tuplegetter":
             continue
-        yield name, "" if plain is member else type(member).__name__, plain
+        # Python 3.13 makes a static method of the one.
+        is_same = plain is member or (is_enum and name == "_generate_next_value_")
+        yield name, "" if is_same else type(member).__name__, plain
+    if created is not None:
+        yield "__new__", "", created
     boundary = getattr(kind, "_boundary_", None)
     usual = enum.IntFlag if issubclass(kind, int) else enum.Flag
     if boundary is not None and boundary is not getattr(usual, "_boundary_", None):
         yield "_boundary_", "", boundary.name
+
+
+def _is_inherited(kind: type, name: str, member: Any) -> bool:
+    """Whether `typing` put there what a base has, as it does once a protocol's class is first called."""
+    is_protocol = getattr(kind, "_is_protocol", None) is not None
+    return is_protocol and any(vars(base).get(name) is member for base in kind.__mro__[1:])
 
 
 def plain_member(member: Any) -> Any:

@@ -31,7 +31,7 @@ from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys import source
-from s3kv_flow.keys.classes import plain_member, written
+from s3kv_flow.keys.classes import MARKS, plain_member, written
 from s3kv_flow.keys.depends import Env, File, Package, several, token_of
 from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.fields import fields_of
@@ -236,6 +236,10 @@ class _Walk:
 
     def _function(self, function: types.FunctionType) -> bytes:
         encoder = self._encoder
+        registry = _registry_of(function)
+        if registry is not None:  # by what it dispatches to, and not by what it was asked
+            plain = encoder.token(inspect.unwrap(function))
+            return encoder.node(b"singledispatch", plain, self._data(registry, _name(function)))
         node = source.node_of(function)
         code = function.__code__
         root = function is self._root
@@ -269,7 +273,8 @@ class _Walk:
             for label, token in self._references(function, node):
                 self._note(f"{label}, which {own} reads", token)
                 parts.append(encoder.token(label) + token)
-        parts += self._each(b"attributes", sorted(function.__dict__.items()))
+        own_attributes = sorted(function.__dict__.items())
+        parts += self._each(b"attributes", (one for one in own_attributes if one[0] not in MARKS))
         return encoder.node(b"function", *parts)
 
     def _note(self, what: str, token: bytes) -> None:
@@ -411,7 +416,8 @@ def _contents(cell: Any) -> Any:
 
 def _bytes_of(value: Any) -> int:
     """Give the size of an array; whatever else answers to the name is none."""
-    if type(value).__module__.partition(".")[0] not in ("numpy", "pyarrow", "torch"):
+    module = type(value).__module__  # no text where Cython made the type
+    if str(module).partition(".")[0] not in ("numpy", "pyarrow", "torch"):
         return 0
     size = getattr(value, "nbytes", 0)
     return size if type(size) is int else 0
@@ -454,7 +460,8 @@ def _namespace(value: Any) -> dict[str, Any] | None:
     There ``__main__`` is another script, but functions bring the name of their file along, and so
     do the methods of a class.
     """
-    functions = vars(value).values() if isinstance(value, type) else (value,)
+    # A copy: asking a member may change the class, as pydantic does.
+    functions = list(vars(value).values()) if isinstance(value, type) else [value]
     for function in map(plain_member, functions):
         namespace = getattr(function, "__globals__", None)
         if namespace is not None and namespace.get("__name__") == value.__module__:
@@ -468,6 +475,17 @@ def _name(value: Any) -> str:
         return "enum:EnumMeta"
     module = source.module_name(getattr(value, "__module__", None), _namespace(value))
     return f"{module}:{getattr(value, '__qualname__', getattr(value, '__name__', ''))}"
+
+
+def _public_name(value: Any) -> str:
+    """Give the name that others know it by: where it really lies changes from version to version."""
+    name = _name(value)
+    module, _, qualified = name.partition(":")
+    parts = module.split(".")
+    private = next((place for place, part in enumerate(parts) if part.startswith("_")), 0)
+    public = ".".join(parts[:private])
+    known = vars(sys.modules[public]).get(qualified) if public in sys.modules else None
+    return f"{public}:{qualified}" if known is value else name
 
 
 def _shown(dependency: Any) -> str:
@@ -489,7 +507,7 @@ def _function_handler(value: types.FunctionType, encoder: Encoder) -> bytes:
     if registry is not None:
         return encoder.record(b"singledispatch", inspect.unwrap(value), dict(registry))
     if not source.is_user_function(value):
-        return encoder.record(b"installed", _name(value))
+        return encoder.record(b"installed", _public_name(value))
     return _code(value, encoder)
 
 
@@ -514,11 +532,15 @@ def _cached_function(identity: Identity, encoder: Encoder) -> bytes:
     return token
 
 
+#: Classes in some versions of Python only.
+_SPECIAL: Final[tuple[Any, ...]] = (typing.Any, typing.Annotated)
+
+
 def _class_handler(value: type, encoder: Encoder) -> bytes:
-    if value is typing.Any:  # no class before Python 3.11
-        return encoder.record(b"typing special", "typing.Any")
+    if any(value is one for one in _SPECIAL):
+        return encoder.record(b"typing special", f"typing.{value.__name__}")
     if not source.is_user_module(value.__module__):
-        return encoder.record(b"installed", _name(value))
+        return encoder.record(b"installed", _public_name(value))
     return _code(value, encoder)
 
 

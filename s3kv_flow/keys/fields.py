@@ -23,6 +23,8 @@ def fields_of(kind: type) -> list[tuple[str, Any]]:
     for attribute in getattr(kind, "__attrs_attrs__", ()):
         stated = [getattr(attribute, name, None) for name in _OF_ATTRS]
         fields.append((attribute.name, [*stated, dict(attribute.metadata)]))
+    if getattr(kind, "__pydantic_complete__", True) is False:
+        kind.model_rebuild(raise_errors=False)  # type: ignore[attr-defined]
     for name, field in getattr(kind, "__pydantic_fields__", {}).items():
         options = [getattr(field, name, None) for name in _OF_PYDANTIC]
         about = (field.annotation, field.default, field.default_factory, options)

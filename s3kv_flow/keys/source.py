@@ -52,11 +52,13 @@ def is_user_file(filename: str) -> bool:
     return not path.startswith(_not_users()) and not any(part in path for part in _PACKAGE_FOLDERS)
 
 
-def is_user_module(name: str | None) -> bool:
+def is_user_module(name: object) -> bool:
     """Whether a module is the user's own, wherever the process was started."""
     if name in ("__main__", "__mp_main__", None):
         return True
-    module = sys.modules.get(name or "")
+    if not isinstance(name, str):
+        return False
+    module = sys.modules.get(name)
     if module is None:
         return True
     file = getattr(module, "__file__", None)
@@ -76,7 +78,7 @@ def is_user_function(function: types.FunctionType) -> bool:
     return is_user_module(function.__module__) or (filename != BY_VALUE and is_user_file(filename))
 
 
-def module_name(name: str | None, namespace: Mapping[str, Any] | None = None) -> str:
+def module_name(name: object, namespace: Mapping[str, Any] | None = None) -> str:
     """Give a module's name as any process would call it.
 
     ``namespace`` is the module's own, where it is at hand: while a spawned process loads the
@@ -84,8 +86,10 @@ def module_name(name: str | None, namespace: Mapping[str, Any] | None = None) ->
     own; a notebook or a prompt stays ``__main__``.
     """
     if name not in ("__main__", "__mp_main__"):
+        if not isinstance(name, str):  # Cython's classes have a descriptor there
+            return ""
         # Airflow loads a file of DAGs under a name with the digest of its path.
-        return _DAG_FILE.sub("", name or "")
+        return _DAG_FILE.sub("", name)
     if namespace is None:
         namespace = vars(sys.modules.get("__main__", sys))
     spec = namespace.get("__spec__")

@@ -12,11 +12,12 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import functools
 import json
 import pathlib
 import typing
 import uuid
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,45 @@ class Pair(typing.NamedTuple):
     b: str = ""
 
 
+class Planet(enum.Enum):
+    EARTH = 1, 2
+
+    def __new__(cls, mass: int, radius: int) -> Any:
+        member = object.__new__(cls)
+        member._value_ = mass * radius
+        return member
+
+    def _generate_next_value_(name: str, *_: Any) -> str:
+        return name
+
+
+@typing.final
+class Final:
+    @typing.final
+    def method(self) -> int:
+        return 1
+
+
+class Implements(Closes):
+    def close(self) -> None:
+        pass
+
+
+class Dispatches:
+    @functools.singledispatchmethod
+    def method(self, value: Any) -> int:
+        return 1
+
+    @method.register
+    def _(self, value: int) -> int:
+        return 2
+
+
+def reads_a_class(path: Any) -> Any:
+    return pathlib.Path(path) if isinstance(path, PurePosixPath) else path
+
+
+reads_a_class.__module__ = "golden"
 VALUES: dict[str, Any] = {
     "none": None,
     "true": True,
@@ -114,6 +154,13 @@ VALUES: dict[str, Any] = {
     "uuid": uuid.UUID(int=7),
     "range": range(1, 10, 3),
     "enum": Level.LOW,
+    "enum with its own __new__": Planet.EARTH,
+    "final class": Final,
+    "class of a protocol": Implements,
+    "class that dispatches": Dispatches,
+    "function of pathlib": reads_a_class,
+    "literal": typing.Literal["a", 1],
+    "special forms": [typing.Literal, typing.Union, typing.Optional],
     "flag": Access.READ | Access.WRITE,
     "enum class": Level,
     "typed dict class": Options,
@@ -141,7 +188,9 @@ VALUES: dict[str, Any] = {
 }
 
 
-for _kind in (Level, Access, Options, Closes, Point, Pair):
+for _kind in (
+    *(Level, Access, Options, Closes, Point, Pair, Planet, Final, Implements, Dispatches),
+):
     _kind.__module__ = "golden"  # whether this file is run or imported
 
 

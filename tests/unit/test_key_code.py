@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import linecache
+import subprocess
 import sys
 import types
 import uuid
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +185,7 @@ def changed_in_place(text: str, change: str) -> tuple[str, str]:
     function = compiled(text)
     call_key = CallKey(function, Identity(function))
     before = call_key.of((1,), {})
-    exec(change, function.__globals__)
+    exec(change, inspect.unwrap(function).__globals__)
     return before, call_key.of((1,), {})
 
 
@@ -205,10 +208,104 @@ def test_what_changes_in_place_counts_at_once(text: str, change: str) -> None:
     assert before != after
 
 
-def test_using_a_single_dispatch_changes_no_key() -> None:
-    text = IN_PLACE[-1][0]
-    before, after = changed_in_place(text, "h(1), h('a')")
+USED = [
+    (IN_PLACE[-1][0], "h(1), h('a')"),
+    ("import functools\n@functools.singledispatch\ndef f(k): return 1", "f(1), f('a')"),
+    (
+        "import functools\nclass C:\n    @functools.singledispatchmethod\n"
+        "    def m(self, x): return 1\ndef f(k): return C().m(k)",
+        "f(1), f('a')",
+    ),
+    (
+        "import typing\nclass P(typing.Protocol):\n    def m(self): ...\n"
+        "class C(P):\n    def m(self): return 1\ndef f(k): return C().m()",
+        "f(1)",
+    ),
+    ("from random import randint, random\ndef f(k): return randint(0, k) + random()", "f(1)"),
+    (
+        "import pydantic\n@pydantic.validate_call\ndef h(x: int): return x\ndef f(k): return h(k)",
+        "f(1)",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "use"), USED)
+def test_using_a_function_changes_no_key(text: str, use: str) -> None:
+    before, after = changed_in_place(text, use)
     assert before == after
+
+
+FORWARD = """
+import typing
+
+import pydantic
+
+class Node(pydantic.BaseModel):
+    after: "typing.Optional[Later]" = None
+
+class Later(pydantic.BaseModel):
+    a: int = 1
+
+def f(x):
+    return Node()
+"""
+
+
+def test_a_model_that_is_completed_when_it_is_used_has_one_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    name = f"forward_{uuid.uuid4().hex}"
+    (tmp_path / f"{name}.py").write_text(FORWARD)
+    function = importlib.import_module(name).f
+    before = key(function, 1)
+    function(1)
+    assert key(function, 1) == before
+
+
+def test_a_validated_call_counts_by_its_function() -> None:
+    text = USED[5][0]
+    base = key(compiled(text), 1)
+    assert key(compiled("OTHER = 1\n" + text), 1) == base
+    for old, new in (("return x", "return -x"), ("x: int", "x: float")):
+        assert key(compiled(text.replace(old, new)), 1) != base
+
+
+def test_what_cython_made_counts_by_name() -> None:
+    text = "from numpy.random import default_rng\ndef f(x): return default_rng(0).random(x)"
+    assert key(compiled(text), 1) == key(compiled(text), 1)
+    assert key(compiled(text.replace("default_rng", "rand")), 1) != key(compiled(text), 1)
+
+
+SCRIPT = """
+import logging
+import multiprocessing
+import pathlib
+import sys
+
+log = logging.getLogger(__name__)
+
+def f(x):
+    log.info("x")
+    return x
+
+def key_of():
+    from s3kv_flow.keys.call import CallKey
+    from s3kv_flow.keys.code import Identity
+    return CallKey(f, Identity(f)).of((1,), {})
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(key_of(), pool.apply(key_of))
+"""
+
+
+def test_a_logger_of_a_script_is_one_in_every_process(tmp_path: Path) -> None:
+    (tmp_path / "logs.py").write_text(SCRIPT)
+    run = partial(subprocess.check_output, cwd=tmp_path, text=True, timeout=60)
+    own, spawned = run([sys.executable, "logs.py"]).split()
+    imported = run([sys.executable, "-c", "import logs; print(logs.key_of())"]).strip()
+    assert own == spawned == imported
 
 
 def test_a_module_that_is_reloaded_counts_anew(

@@ -53,7 +53,7 @@ def register_key(kind: type[T] | str, key: Callable[[T], Any]) -> None:
 
 
 #: Packages of which `values` has some types.
-OF_THE_STANDARD_LIBRARY: Final = ("decimal", "fractions", "ipaddress", "uuid")
+OF_THE_STANDARD_LIBRARY: Final = ("decimal", "fractions", "ipaddress", "random", "uuid")
 
 
 def _family(package: str, module: str) -> Callable[[], Callable[[Any, Encoder], bytes | None]]:
@@ -67,7 +67,7 @@ def _family(package: str, module: str) -> Callable[[], Callable[[Any, Encoder], 
     return load
 
 
-for _package in ("numpy", "pandas", "pyarrow", "polars", "scipy", "torch"):
+for _package in ("numpy", "pandas", "pyarrow", "pydantic", "polars", "scipy", "torch"):
     BY_PACKAGE[_package] = _family(_package, _package)
 for _package in OF_THE_STANDARD_LIBRARY:
     BY_PACKAGE[_package] = _family(_package, "values")

@@ -43,6 +43,8 @@ def by_reduce(value: Any, encoder: Encoder) -> bytes:
         module = module_name(getattr(value, "__module__", None) or kind.__module__)
         return encoder.node(b"global", encoder.token(kind), *map(encoder.token, (module, reduced)))
     function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+    if function is copyreg.__newobj__:  # type: ignore[attr-defined]
+        arguments = arguments[1:]  # the first is the class
     return encoder.node(
         b"reduce",
         encoder.token(kind),
@@ -181,7 +183,12 @@ _OF_THIS_PROCESS = (
 def _never_of_this_process(value: Any, encoder: Encoder) -> bytes | None:
     kind = type(value)
     for base in kind.__mro__:
-        if base.__module__.startswith(_OF_THIS_PROCESS) and not isinstance(value, BaseException):
+        module = base.__module__
+        if (
+            isinstance(module, str)
+            and module.startswith(_OF_THIS_PROCESS)
+            and not isinstance(value, BaseException)
+        ):
             raise _no_key(kind, ": it is held by this process")
     return None
 

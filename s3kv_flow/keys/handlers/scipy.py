@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from s3kv_flow.keys.handlers import numpy as numpy_keys
+from s3kv_flow.keys.state import state_of
 from s3kv_flow.keys.token import Encoder
 
 
@@ -38,6 +39,12 @@ def _distribution(value: Any, encoder: Encoder) -> bytes | None:
     if isinstance(value, classes.rv_generic):
         made_with = {**value._updated_ctor_param(), "seed": None}
         return encoder.record(b"distribution", type(value), made_with)
+    several = sys.modules.get("scipy.stats._multivariate")
+    if several is not None and isinstance(value, several.multi_rv_generic):
+        own = getattr(value, "_random_state", None)
+        return encoder.record(b"distributions", type(value), own)
+    if several is not None and isinstance(value, several.multi_rv_frozen):
+        return encoder.record(b"frozen distributions", type(value), state_of(value))
     return None
 
 

@@ -17,7 +17,9 @@ from collections.abc import Callable
 from typing import Any, Union
 
 from s3kv_flow.errors import UnhashableArgumentError
+from s3kv_flow.keys.classes import plain_member
 from s3kv_flow.keys.handlers.objects import attributes, by_reduce
+from s3kv_flow.keys.source import module_name
 from s3kv_flow.keys.state import state_of
 from s3kv_flow.keys.token import BY_BASE, EXACT, Encoder, Handler
 
@@ -215,6 +217,8 @@ def _alias(value: types.GenericAlias, encoder: Encoder) -> bytes:
 
 def _typing(value: Any, encoder: Encoder) -> bytes:
     origin: Any = typing.get_origin(value)
+    if origin is typing.Literal:
+        return encoder.record(b"literal", *typing.get_args(value))
     if origin in (Union, types.UnionType):
         return encoder.record(b"union", *typing.get_args(value))  # pydantic heeds their order
     return encoder.record(b"typing", origin, typing.get_args(value))
@@ -241,7 +245,7 @@ def _annotated(value: Any, encoder: Encoder) -> bytes:
     return encoder.record(b"annotated", value.__origin__, list(value.__metadata__))
 
 
-@_for(type(typing.Union))
+@_for(type(typing.Union), type(typing.Literal))
 def _special(value: Any, encoder: Encoder) -> bytes:
     return encoder.record(b"typing special", str(value))  # typing.Any is a class since Python 3.11
 
@@ -286,9 +290,16 @@ def _lru_cache(value: Any, encoder: Encoder) -> bytes:
     return encoder.record(b"lru_cache", value.__wrapped__)
 
 
+@_for(functools.singledispatchmethod)
+def _dispatching_method(value: functools.singledispatchmethod[Any], encoder: Encoder) -> bytes:
+    # What it was asked is kept beside, and does not count.
+    registry = {kind: plain_member(one) for kind, one in value.dispatcher.registry.items()}
+    return encoder.record(b"singledispatchmethod", plain_member(value.func), registry)
+
+
 @_inherited(logging.Logger)
 def _logger(value: logging.Logger, encoder: Encoder) -> bytes:
-    return encoder.record(b"logger", value.name)
+    return encoder.record(b"logger", module_name(value.name))
 
 
 # Classes of the user's own

@@ -37,7 +37,7 @@ def _tensor(value: Any, encoder: Encoder) -> bytes:
     about = encoder.record(
         b"tensor",
         # Parameter or plain: a subclass of a user's own counts as its class.
-        type(value).__name__ if type(value).__module__.startswith("torch") else type(value),
+        type(value).__name__ if str(type(value).__module__).startswith("torch") else type(value),
         str(value.dtype),
         tuple(value.shape),
         value.requires_grad,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import decimal
 import fractions
 import ipaddress
+import random
 import uuid
 from typing import Any
 
@@ -40,6 +41,14 @@ def _uuid(value: uuid.UUID, encoder: Encoder) -> bytes:
 )
 def _address(value: Any, encoder: Encoder) -> bytes:
     return encoder.record(b"ip", type(value).__name__, str(value))
+
+
+@_for(random.Random)
+def _random(value: random.Random, encoder: Encoder) -> bytes:
+    if value is random._inst:
+        # Of the process, and changed by whoever draws from it.
+        return encoder.node(b"global random")
+    return encoder.record(b"random", value.getstate())
 
 
 def encode(value: Any, encoder: Encoder) -> bytes | None:
