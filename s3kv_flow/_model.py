@@ -192,7 +192,7 @@ class Opened:
             or not isinstance(created, (int, float))
             or not isinstance(compute, (int, float))
             or not 0 <= created < END_OF_TIME
-            or not all(isinstance(header.get(name, {}), dict) for name in ("tags", "producer"))
+            or not 0 <= compute < END_OF_TIME
         ):
             raise SealError("the entry's header says something else than it should")
         return cls(suite, codec, created, compute, payload, header)
@@ -246,6 +246,8 @@ def read_header(text: memoryview) -> dict[str, Any]:
         raise SealError("the entry's header cannot be read") from error
     if not isinstance(header, dict):
         raise SealError("the entry's header cannot be read")
+    if not all(isinstance(header.get(name, {}), dict) for name in ("tags", "producer")):
+        raise SealError("the entry's header says something else than it should")
     return header
 
 

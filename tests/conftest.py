@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import s3kv_flow
 from s3kv_flow import _runtime
@@ -17,6 +18,10 @@ from s3kv_flow.stores.connection import Connection
 from s3kv_flow.stores.control import Boto3Objects
 
 _numbers = itertools.count(1)
+
+# How long an example takes says more about what else the machine does.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 
 @pytest.fixture(autouse=True)

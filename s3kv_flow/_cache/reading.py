@@ -23,7 +23,13 @@ from s3kv_flow._model import (
 )
 from s3kv_flow._pack import UntrustedError
 from s3kv_flow.envelope.seal import UnknownKeyError
-from s3kv_flow.errors import AccessDeniedError, MissError, S3KVError, StoreUnavailableError
+from s3kv_flow.errors import (
+    AccessDeniedError,
+    MissError,
+    S3KVError,
+    SealError,
+    StoreUnavailableError,
+)
 from s3kv_flow.tiers.chain import REMOTE, Found, UnreadableError
 
 #: What takes so long is worth the requests of a lease among all workers.
@@ -221,7 +227,11 @@ class Reading(Calls):
         if found is None or self._expired(_opened(found)):
             return None
         opened = _opened(found)
-        header, created = opened.header, opened.created
+        try:
+            header, created = opened.header, opened.created
+        except SealError:  # a local copy, whose header a hit does not read
+            backend.chain.drop(call.object_name)
+            return None
         return Entry(
             key=call.key,
             name=self.name,

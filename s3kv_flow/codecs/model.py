@@ -9,7 +9,8 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 from s3kv_flow.codecs.base import Codec, Encoded
 from s3kv_flow.errors import ConfigurationError
@@ -123,13 +124,19 @@ def _functions(kind: type) -> tuple[Callable[[Any], bytes], Callable[[bytes], An
 
 
 def _reached(kind: type) -> set[type]:
-    """Give a class and the classes of its fields, and of theirs."""
+    """Give a class and all classes that its fields, and theirs, are annotated with."""
     found: set[type] = set()
     pending: list[Any] = [kind]
     while pending:
         one = pending.pop()
         pending.extend(typing.get_args(one))
-        if is_model(one) and one not in found:
+        pending.extend(getattr(one, name) for name in _ALIASED if hasattr(one, name))
+        if isinstance(one, type) and one not in found:
             found.add(one)
-            pending.extend(typing.get_type_hints(one).values())
+            with suppress(Exception):  # whatever it takes to evaluate an annotation
+                pending.extend(typing.get_type_hints(one).values())
     return found
+
+
+#: Where a `NewType` and a ``type`` statement have what they are another name for.
+_ALIASED: Final = ("__supertype__", "__value__")

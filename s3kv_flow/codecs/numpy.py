@@ -93,7 +93,7 @@ def _same(ours: np.dtype[Any], theirs: np.dtype[Any]) -> bool:
     """Whether two dtypes are one, in what ``==`` does not look at, too."""
     if (
         ours != theirs
-        or ours.type is not theirs.type
+        or (theirs.kind == "V" and ours.type is not theirs.type)
         or ours.isalignedstruct != theirs.isalignedstruct
         or theirs.metadata
     ):

@@ -291,6 +291,9 @@ def _zone_name(zone: Any) -> str | None:
         return "utc"
     if type(zone) is zoneinfo.ZoneInfo and zone.key:
         return f"zoneinfo:{zone.key}"
+    name = getattr(zone, "zone", None)  # what pandas 2 makes of a name
+    if type(zone).__module__.partition(".")[0] == "pytz" and isinstance(name, str):
+        return f"pytz:{name}"
     return None
 
 
@@ -298,7 +301,12 @@ def _zone(name: str) -> Any:
     import datetime
     import zoneinfo
 
-    return datetime.timezone.utc if name == "utc" else zoneinfo.ZoneInfo(name.partition(":")[2])
+    maker, _, key = name.partition(":")
+    if maker == "pytz":
+        import pytz
+
+        return pytz.timezone(key)
+    return datetime.timezone.utc if name == "utc" else zoneinfo.ZoneInfo(key)
 
 
 def _dtype_spec(dtype: Any) -> Spec:

@@ -68,9 +68,9 @@ class JSONCodec:
 def dump_exact(value: Any) -> bytes | None:
     """Write a value as JSON text; None where it would not come back equal and of the same types."""
     try:
-        known: dict[int, int] = {}
-        size = _size(value, known)
-        if not size or (size > MANY and size > REPEATED * len(known)):
+        lengths: list[int] = []
+        size = _size(value, {}, lengths)
+        if not size or (size > MANY and size > REPEATED * sum(lengths)):
             return None
         # ASCII only, so that a lone surrogate survives.
         return json.dumps(value, allow_nan=False).encode("ascii")
@@ -78,8 +78,11 @@ def dump_exact(value: Any) -> bytes | None:
         return None
 
 
-def _size(value: Any, known: dict[int, int]) -> int:
-    """Give how many values JSON would write; 0 where it would not give all back as they are."""
+def _size(value: Any, known: dict[int, int], lengths: list[int]) -> int:
+    """Give how many values JSON would write; 0 where it would not give all back as they are.
+
+    ``known`` gets the sizes of what holds others by their ids, ``lengths`` how many these really hold.
+    """
     kind = type(value)
     if kind is str:
         return is_exact_text(value)
@@ -99,8 +102,10 @@ def _size(value: Any, known: dict[int, int]) -> int:
         if not all(type(key) is str and is_exact_text(key) for key in value):
             return 0
         held = value.values()
-    sizes = [_size(one, known) for one in held]
-    size = known[id(value)] = 0 if 0 in sizes else 1 + sum(sizes)
+    sizes = [_size(one, known, lengths) for one in held]
+    size = 0 if 0 in sizes else 1 + sum(sizes)
+    known[id(value)] = size
+    lengths.append(1 + len(value))
     return size
 
 

@@ -76,7 +76,7 @@ def open_local(data: Buffer, *, known: bool) -> tuple[str, Opened]:
         raise SealError(f"the local copy has another format (version {version})")
     if not known and xxhash.xxh3_128_digest(view[_CHECKED_FROM:]) != checksum:
         raise SealError("the local copy's checksum does not match")
-    if not 0 <= created < END_OF_TIME:
+    if not (0 <= created < END_OF_TIME and 0 <= compute < END_OF_TIME):
         raise SealError("the local copy says something else than it should")
     text_at = _PREAMBLE.size + bound + named
     end = text_at + told

@@ -447,6 +447,15 @@ def test_what_is_shared_too_often_is_left_to_pickle() -> None:
     assert round_trip([row] * 20_000, OPEN)[1] == "json"
 
 
+@pytest.mark.parametrize(
+    "value",
+    [list(range(1_000_001)), [[0.5] * 100] * 2 + [list(range(120)) for _ in range(10_000)]],
+    ids=["flat", "wide"],
+)
+def test_long_values_are_stored_as_json(value: Any) -> None:
+    assert OPEN.pack("key", value, {}).codec.name == "json"
+
+
 NAMED = [
     pd.Series([1], name=2**70),
     pd.Series([1], name="\ud800"),
@@ -511,14 +520,30 @@ def test_a_declared_class_can_still_be_pickled_by_value() -> None:
     exec(code, namespace)  # as a script or a notebook has it
     cloudpickle.dumps(namespace["Report"])
     ModelCodec(namespace["Report"])
-    for name in ("Report", "Part"):
+    for name in ("Report", "Part", "Color", "Pair", "Options", "Inner"):
         assert cloudpickle.loads(cloudpickle.dumps(namespace[name])).__name__ == name
-    value = namespace["Report"](1.5, [namespace["Part"](1)])
+    color, pair = namespace["Color"].R, namespace["Pair"](namespace["Inner"](2))
+    value = namespace["Report"](1.5, [namespace["Part"](1)], color, pair, {"x": 1}, None)
     assert ModelCodec(namespace["Report"]).encode(value) is not None
 
 
 DECLARED = """
 import dataclasses
+import enum
+import typing
+
+class Color(enum.Enum):
+    R = "r"
+
+@dataclasses.dataclass
+class Inner:
+    x: int
+
+class Pair(typing.NamedTuple):
+    a: Inner
+
+class Options(typing.TypedDict):
+    x: int
 
 @dataclasses.dataclass
 class Part:
@@ -528,6 +553,10 @@ class Part:
 class Report:
     low: float
     parts: list[Part]
+    color: Color
+    pair: Pair
+    options: Options
+    named: typing.Optional[Inner]
 """
 
 
@@ -542,8 +571,17 @@ def header_of(changes: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"created": 1e300}, {"created": -1}, {"created": 2**63}, {"producer": "x"}, {"tags": [1]}],
-    ids=str,
+    [
+        *(
+            {"created": 1e300},
+            {"created": -1},
+            {"created": 2**63},
+            {"producer": "x"},
+            {"tags": [1]},
+        ),
+        *({"compute": 10**400}, {"compute": -(10**400)}, {"compute": -1}),
+    ],
+    ids=lambda changes: str(changes)[:30],
 )
 def test_headers_that_say_something_else_are_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(SealError):
