@@ -12,6 +12,7 @@ import http.client
 import operator
 import pickle
 import random
+import tracemalloc
 import types
 import typing
 import warnings
@@ -325,6 +326,24 @@ def test_a_type_whose_key_does_not_last_is_told_once() -> None:
         warnings.simplefilter("error")
         Encoder().token([Restless()])
         Encoder().token([AtRest()])
+
+
+class Large:
+    def __init__(self) -> None:
+        self.array = np.zeros(4_000_000)
+
+    def __reduce__(self) -> Any:
+        return Large, (), self.__dict__
+
+
+def test_a_large_object_is_not_copied_for_the_sake_of_a_warning() -> None:
+    value = Large()
+    tracemalloc.start()
+    try:
+        assert Encoder().token(value)
+        assert tracemalloc.get_traced_memory()[1] < 4_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_categories_inside_of_lists_do_not_depend_on_what_came_before() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import copyreg
 import dataclasses
+import io
 import pickle
 import time
 import warnings
@@ -92,8 +93,9 @@ def _constructor(function: Any, encoder: Encoder) -> bytes:
 
 #: Types whose keys have been compared with those of a copy.
 _compared: weakref.WeakSet[type] = weakref.WeakSet()
-#: What takes longer is not encoded twice more, and copied, for the sake of a warning.
+#: What takes longer, or more memory, is not encoded twice more, and copied, for the sake of a warning.
 COMPARE_SECONDS: Final = 0.1
+COMPARE_BYTES: Final = 1 << 20
 
 
 def _reduce(value: Any, encoder: Encoder) -> bytes | None:
@@ -113,11 +115,22 @@ def _reduce(value: Any, encoder: Encoder) -> bytes | None:
     return token
 
 
+class _Short(io.BytesIO):
+    """Takes a pickle up to a size."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + memoryview(data).nbytes > COMPARE_BYTES:
+            raise ValueError
+        return super().write(data)
+
+
 def _is_stable(value: Any, digest: Digest) -> bool:
     """Whether a copy by pickle has the same token, as one in another process would."""
+    stream = _Short()
     try:
-        copy = pickle.loads(pickle.dumps(value, protocol=5))
-    except Exception:  # then it does not travel
+        pickle.dump(value, stream, protocol=5)
+        copy = pickle.loads(stream.getvalue())
+    except Exception:  # then it is large, or does not travel
         return True
     try:
         return Encoder(digest).token(copy) == Encoder(digest).token(value)
