@@ -64,9 +64,8 @@ def array_over(
     if dtype.hasobject:
         raise ValueError("an array of raw bytes cannot hold Python objects")
     if not data.nbytes and dtype.itemsize * math.prod(shape):
-        raise ValueError(
-            "the array's bytes are not there"
-        )  # NumPy would give memory as it found it
+        # NumPy would give memory as it found it.
+        raise ValueError("the array's bytes are not there")
     return np.ndarray(shape, dtype, data if data.nbytes else None, order=order)
 
 

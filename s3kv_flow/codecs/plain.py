@@ -23,9 +23,7 @@ REPEATED: Final = 64
 _PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 #: So many digits in a row may be an integer that orjson gives as a float.
 _LONG_NUMBER: Final = b"0" * 19
-_DIGITS_AS_ZERO: Final = bytes(48 if chr(byte).isdigit() else 32 for byte in range(128)) + bytes(
-    128
-)
+_DIGITS_AS_ZERO: Final = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
 
 
 class BytesCodec:

@@ -172,9 +172,8 @@ def _tried(encode: Callable[[Any], Encoded | None], value: Any) -> Encoded | Non
         return encode(value)
     except MemoryError:
         raise
-    except (
-        Exception
-    ) as error:  # a data frame without pyarrow, or a value nobody thought of: pickled
+    except Exception as error:
+        # A data frame without pyarrow, or a value that nobody thought of: pickle takes it.
         logger.debug("a %s is pickled: %s", _name(type(value)), error)
         return None
 

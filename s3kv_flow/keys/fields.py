@@ -24,6 +24,7 @@ def fields_of(kind: type) -> list[tuple[str, Any]]:
         stated = [getattr(attribute, name, None) for name in _OF_ATTRS]
         fields.append((attribute.name, [*stated, dict(attribute.metadata)]))
     if getattr(kind, "__pydantic_complete__", True) is False:
+        # As its first use would: what its forward references name counts from the beginning.
         kind.model_rebuild(raise_errors=False)  # type: ignore[attr-defined]
     for name, field in getattr(kind, "__pydantic_fields__", {}).items():
         options = [getattr(field, name, None) for name in _OF_PYDANTIC]

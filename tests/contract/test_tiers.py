@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import xxhash
 
 import s3kv_flow as s3kv
 from s3kv_flow._model import Blob, ETag
@@ -237,13 +238,37 @@ def test_settings_that_make_no_sense_are_begun_anew(tmp_path: Path) -> None:
     assert tier.get("a") is not None
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
 def test_a_pipe_in_the_place_of_a_file_is_a_miss(disk: DiskTier) -> None:
     disk.put("a", Blob([b"x" * FILE_FROM_BYTES], None, time.time()))
     (file,) = disk.folder.glob("??/??/*.val")
     file.unlink()
     os.mkfifo(file)
     assert disk.get("a") is None
+
+
+def test_a_local_copy_whose_header_is_damaged_is_looked_for_elsewhere(tmp_path: Path) -> None:
+    """A hit does not read it; whoever asks about the entry does."""
+    kv = memory_store(cache_dir=tmp_path / "c")
+
+    @kv.cached(name="step", version=1)
+    def step(x: int) -> list[int]:
+        return [x]
+
+    step(1)
+    chain = kv._backend.chain
+    name = kv._backend.layout.entry(step.key(1))
+    held = chain.local[-1].get(name)
+    assert held is not None
+    data = bytearray(b"".join(map(bytes, held.parts)))
+    start = data.index(b"{")
+    data[start : start + 1] = b"["
+    data[4:20] = xxhash.xxh3_128_digest(bytes(data[20:]))
+    for tier in chain.local:
+        tier.put(name, Blob([bytes(data)], held.etag, held.checked))
+    assert step(1) == [1]
+    assert step.peek(1) is None  # and the damaged copy is gone
+    assert step.contains(1)
+    assert step.explain(1)
 
 
 def test_where_local_copies_are_sealed_no_other_is_believed(tmp_path: Path) -> None:

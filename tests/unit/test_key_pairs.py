@@ -398,6 +398,12 @@ class Pair(typing.NamedTuple):
     b: Any
 
 
+@pytest.mark.parametrize("module", ["queue_model", "tempfiles", "asyncio_tools.locks"])
+def test_modules_of_like_names_are_the_user_s(module: str) -> None:
+    kind = type("Job", (), {"__module__": module})
+    assert Encoder().token(kind())
+
+
 class Level(enum.IntEnum):
     LOW = 1
 

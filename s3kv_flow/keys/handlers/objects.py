@@ -187,21 +187,21 @@ def _never_consume(value: Any, encoder: Encoder) -> bytes | None:
 
 
 #: Modules of the standard library whose objects are held by their process: locks, queues, clients.
-_OF_THIS_PROCESS = (
-    *("asyncio.", "concurrent.futures.", "multiprocessing.", "queue", "socketserver"),
-    *("http.client", "ftplib", "imaplib", "poplib", "smtplib", "tempfile", "_queue"),
+_OF_THIS_PROCESS: Final = frozenset(
+    [
+        *("asyncio", "concurrent.futures", "multiprocessing", "queue", "_queue", "socketserver"),
+        *("http.client", "ftplib", "imaplib", "poplib", "smtplib", "tempfile"),
+    ]
 )
 
 
 def _never_of_this_process(value: Any, encoder: Encoder) -> bytes | None:
     kind = type(value)
+    if isinstance(value, BaseException):
+        return None
     for base in kind.__mro__:
-        module = base.__module__
-        if (
-            isinstance(module, str)
-            and module.startswith(_OF_THIS_PROCESS)
-            and not isinstance(value, BaseException)
-        ):
+        module = str(base.__module__)
+        if module in _OF_THIS_PROCESS or module.rpartition(".")[0] in _OF_THIS_PROCESS:
             raise _no_key(kind, ": it is held by this process")
     return None
 
