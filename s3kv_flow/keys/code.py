@@ -35,11 +35,10 @@ from s3kv_flow.keys.classes import MARKS, plain_member, written
 from s3kv_flow.keys.depends import Env, File, Package, several, token_of
 from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.fields import fields_of
+from s3kv_flow.keys.guards import MISSING, Guards, by_identity, contents
 from s3kv_flow.keys.names import WRITABLE, names_of
 from s3kv_flow.keys.token import BY_BASE, EXACT, SCALARS, Encoder
 from s3kv_flow.keys.trees import bytecode_token, module_sources, tree_token
-
-_MISSING: Final = object()
 
 #: A global of more bytes than this is hashed at each call, and a warning says so.
 LARGE_GLOBAL_BYTES: Final = 16 * 1024 * 1024
@@ -48,63 +47,12 @@ LARGE_GLOBAL_BYTES: Final = 16 * 1024 * 1024
 IDENTITY_ATTRIBUTE: Final = "__s3kv_identity__"
 
 
-class Guards:
-    """What a walk has read; while it all holds, the walk would give the same token."""
-
-    __slots__ = ("cells", "classes", "data", "functions", "names")
-
-    def __init__(self) -> None:
-        self.names: list[tuple[Any, str, Any]] = []
-        self.functions: list[tuple[Any, Any, Any, Any, int]] = []
-        self.cells: list[tuple[Any, Any]] = []
-        self.classes: list[tuple[type, dict[str, Any], Any]] = []
-        self.data: list[tuple[Any, bytes]] = []
-
-    def hold(self, digest: Digest) -> bool:
-        """Whether nothing has changed."""
-        for namespace, name, value in self.names:
-            if namespace.get(name, _MISSING) is not value:
-                return False
-        for function, code, defaults, keyword_defaults, attributes in self.functions:
-            if (
-                function.__code__ is not code
-                or function.__defaults__ is not defaults
-                or function.__kwdefaults__ is not keyword_defaults
-                or len(function.__dict__) != attributes
-            ):
-                return False
-        for cell, value in self.cells:
-            if _contents(cell) is not value:
-                return False
-        for kind, members, bases in self.classes:
-            now = vars(kind)
-            if kind.__bases__ is not bases and kind.__bases__ != bases:
-                return False
-            if len(now) != len(members):
-                return False
-            for name, member in members.items():
-                if now.get(name, _MISSING) is not member:
-                    return False
-        for value, token in self.data:
-            try:
-                if Encoder(digest, _by_identity).token(value) != token:
-                    return False
-            except UnhashableArgumentError:
-                return False
-        return True
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Walked:
     token: bytes
     guards: Guards
     digest: str
     parts: dict[str, bytes] = dataclasses.field(default_factory=dict)
-
-
-def _by_identity(value: Any, encoder: Encoder) -> bytes:
-    """Tell code apart within this process only, for guards; the code itself has its own."""
-    return b"@%20d" % id(value)
 
 
 class Identity:
@@ -262,7 +210,7 @@ class _Walk:
             parts += self._each(b"keyword defaults", (function.__kwdefaults__ or {}).items())
         names = names_of(code, node)
         for name, cell in zip(code.co_freevars, function.__closure__ or ()):
-            value = _contents(cell)
+            value = contents(cell)
             if name in names.written and type(value) in WRITABLE:
                 continue
             self.guards.cells.append((cell, value))
@@ -295,11 +243,11 @@ class _Walk:
         for name in names.globals:
             if name in _OF_EVERY_MODULE:
                 continue
-            value = namespace.get(name, _MISSING)
+            value = namespace.get(name, MISSING)
             if name in names.written and type(value) in WRITABLE:
                 continue
             self.guards.names.append((namespace, name, value))
-            if value is _MISSING:
+            if value is MISSING:
                 yield name, b"builtin" if hasattr(builtins, name) else b"missing"
             elif isinstance(value, types.ModuleType) and source.is_user_module(value.__name__):
                 if name in names.bare or node is None:
@@ -321,7 +269,7 @@ class _Walk:
         for name, _ in sources:
             module = sys.modules.get(name)
             if module is None:
-                self.guards.names.append((sys.modules, name, _MISSING))
+                self.guards.names.append((sys.modules, name, MISSING))
             else:
                 self.guards.names.append((vars(module), "__spec__", module.__spec__))
 
@@ -334,14 +282,14 @@ class _Walk:
             if not isinstance(value, types.ModuleType):
                 break
             namespace = vars(value)
-            value = namespace.get(attribute, _MISSING)
+            value = namespace.get(attribute, MISSING)
             self.guards.names.append((namespace, attribute, value))
             path += "." + attribute
-        return path, b"missing" if value is _MISSING else self._data(value, path)
+        return path, b"missing" if value is MISSING else self._data(value, path)
 
     def _data(self, value: Any, name: str) -> bytes:
         """Give the token of a value that code reads; one without a key counts by its type."""
-        if value is _MISSING:
+        if value is MISSING:
             return b"missing"
         try:
             token = self._encoder.token(value)
@@ -364,7 +312,7 @@ class _Walk:
                     stacklevel=2,
                 )
             self.guards.data.append(
-                (value, Encoder(self._encoder.digest, _by_identity).token(value))
+                (value, Encoder(self._encoder.digest, by_identity).token(value))
             )
         return token
 
@@ -405,13 +353,6 @@ _OF_EVERY_MODULE: Final = frozenset(
         "__spec__",
     ]
 )
-
-
-def _contents(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not yet filled
-        return _MISSING
 
 
 def _bytes_of(value: Any) -> int:

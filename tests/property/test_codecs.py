@@ -18,6 +18,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+import pytz
 from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn.linear_model import LinearRegression
@@ -454,6 +455,14 @@ def test_what_is_shared_too_often_is_left_to_pickle() -> None:
 )
 def test_long_values_are_stored_as_json(value: Any) -> None:
     assert OPEN.pack("key", value, {}).codec.name == "json"
+
+
+def test_zones_of_pytz_come_back() -> None:
+    zone = pytz.timezone("Europe/Berlin")
+    value = pd.Series(pd.date_range("2020-10-24", periods=3, tz=zone))
+    found, codec = round_trip(value, OPEN)
+    assert codec == "pandas"
+    assert found.dt.tz is value.dt.tz
 
 
 NAMED = [

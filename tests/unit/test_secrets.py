@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import logging
 import pickle
+import time
 import traceback
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -122,6 +125,37 @@ def test_plain_http_beyond_this_machine_is_said_once(caplog: pytest.LogCaptureFi
     for _ in range(2):
         s3kv.S3KV("http://elsewhere.example.com", "bucket")
     assert caplog.text.count("plain http") == 1
+
+
+def test_logs_tell_no_argument_that_an_error_repeats(
+    kv: s3kv.S3KV, caplog: pytest.LogCaptureFixture
+) -> None:
+    fails = False
+
+    @kv.cached(
+        name="login",
+        version="1",
+        max_age=timedelta(seconds=0.05),
+        stale_if_error=timedelta(hours=1),
+    )
+    def login(token: str) -> str:
+        if fails:
+            raise ValueError(f"login refused for {token}")
+        return "ok"
+
+    class Weird:
+        def __reduce__(self) -> Any:
+            raise TypeError("hunter2 has no key")
+
+    assert login("hunter2") == "ok"
+    fails = True
+    time.sleep(0.1)
+    assert login("hunter2") == "ok"
+    with pytest.raises(ValueError, match="login refused"):
+        login(Weird())
+    assert "an old value is served, for the function raised ValueError" in caplog.text
+    assert "computes without the cache: UnhashableArgumentError" in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 def test_entries_and_explanations_tell_no_arguments(kv: s3kv.S3KV) -> None:
