@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from s3kv_flow._cache import Call, Claim, FunctionCache, Pending, Step
 from s3kv_flow._model import Hit, Outcome
+from s3kv_flow._parallel import submit
 from s3kv_flow._process import reset_after_fork
 
 #: Store requests of coroutines run in this many threads at most.
@@ -72,7 +73,13 @@ def revalidate(cache: FunctionCache, call: Call, compute: Callable[[], Any]) -> 
             run(cache, call, compute, cache.revalidate, fresh=True)
 
     # A daemon, for the old value does: a process need not wait for a new one to end.
-    threading.Thread(target=contextvars.copy_context().run, args=(again,), daemon=True).start()
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(again,), daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:  # the system gives no more of them
+        with cache.revalidating(call):
+            raise
 
 
 async def run_async(
@@ -122,7 +129,7 @@ async def _again(cache: FunctionCache, pending: Pending) -> Step:
 
 def _abandon(cache: FunctionCache, step: Claim | Pending, error: BaseException) -> None:
     # In a thread of ours, and not waited for: giving a lease back asks the store.
-    _threads().submit(cache.abandon, step, error)
+    submit(_threads(), cache.abandon, step, error)
 
 
 def revalidate_async(
@@ -142,7 +149,7 @@ def revalidate_async(
 
 
 async def _claimed(cache: FunctionCache, begin: Begin, call: Call) -> Any:
-    future = _threads().submit(contextvars.copy_context().run, begin, call)
+    future = submit(_threads(), contextvars.copy_context().run, begin, call)
 
     def give_back(future: Future[Any]) -> None:
         if not future.cancelled() and future.exception() is None:
@@ -192,7 +199,7 @@ _threads = _Threads()
 
 async def in_thread(step: Callable[..., Any], *args: Any) -> Any:
     """Await a step that asks the store."""
-    return await _wrapped(_threads().submit(contextvars.copy_context().run, step, *args))
+    return await _wrapped(submit(_threads(), contextvars.copy_context().run, step, *args))
 
 
 async def _wrapped(future: Future[Any]) -> Any:

@@ -302,7 +302,10 @@ class Heart:
             self._held[id(lease)] = lease
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._beat, name="s3kv-lease", daemon=True)
-                self._thread.start()
+                try:
+                    self._thread.start()
+                except RuntimeError as error:  # without a beat it ends by itself: two may compute
+                    logger.warning("no thread for the heartbeat of leases: %s", error)
             self._changed.notify()
 
     def release(self, lease: Lease) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from s3kv_flow._cache import FunctionCache
 from s3kv_flow._model import Hit
+from s3kv_flow._parallel import submit
 from s3kv_flow.errors import MapError
 
 #: As many reads as one process has at once; computations in threads, too.
@@ -52,8 +53,8 @@ def map_calls(
         if pool is None:
             outcomes = _in_threads(function, items, threads, max_workers or WORKERS, step)
         else:
-            submit = partial(pool.submit, function)
-            outcomes = _in_pool(submit, cache, list(items), threads, step)
+            compute = partial(pool.submit, function)
+            outcomes = _in_pool(compute, cache, list(items), threads, step)
     return _results(outcomes)
 
 
@@ -77,7 +78,7 @@ def _in_threads(
     try:
         for position, item in enumerate(items):
             context = contextvars.copy_context()  # the mode of whoever asks
-            future = threads.submit(context.run, function, item)
+            future = submit(threads, context.run, function, item)
             running[future] = position
             future.add_done_callback(done.put)
             if len(running) >= AHEAD * workers:
@@ -92,7 +93,7 @@ def _in_threads(
 
 
 def _in_pool(
-    submit: Callable[[Any], Any],
+    compute: Callable[[Any], Any],
     cache: FunctionCache,
     items: list[Any],
     threads: ThreadPoolExecutor,
@@ -109,7 +110,7 @@ def _in_pool(
     waiting: list[tuple[int, Any]] = []
     try:
         contexts = (contextvars.copy_context() for _ in items)
-        reads = [threads.submit(next(contexts).run, read, item) for item in items]
+        reads = [submit(threads, next(contexts).run, read, item) for item in items]
         for position, (item, found) in enumerate(zip(items, reads, strict=True)):
             key, hit = found.result()
             if hit is not None:
@@ -118,7 +119,7 @@ def _in_pool(
                 continue
             future = submitted.get(key) if key is not None else None
             if future is None:
-                future = submit(item)
+                future = compute(item)
                 if key is not None:
                     submitted[key] = future
             waiting.append((position, future))

@@ -55,14 +55,11 @@ def on_a_deep_stack(compute: Callable[[], T]) -> T:
             failure.append(error)
 
     with _one_at_a_time:
-        limit, size = sys.getrecursionlimit(), threading.stack_size(STACK_BYTES)
+        limit = sys.getrecursionlimit()
+        thread = threading.Thread(target=run, name="s3kv-deep")
         try:
             sys.setrecursionlimit(DEPTH)
-            thread = threading.Thread(target=run, name="s3kv-deep")
-            thread.start()
-        finally:
-            threading.stack_size(size)
-        try:
+            _start(thread)
             thread.join()
         finally:
             sys.setrecursionlimit(limit)
@@ -73,3 +70,16 @@ def on_a_deep_stack(compute: Callable[[], T]) -> T:
             ) from None
         raise failure[0]
     return outcome[0]
+
+
+def _start(thread: threading.Thread) -> None:
+    size = threading.stack_size(STACK_BYTES)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        raise UnhashableArgumentError(
+            f"an argument is nested deep, and there is no thread for it ({error})",
+            way_out="Flatten it, or give key=.",
+        ) from error
+    finally:
+        threading.stack_size(size)

@@ -18,6 +18,7 @@ import pytest
 
 import s3kv_flow as s3kv
 from s3kv_flow.stores.connection import Connection
+from s3kv_flow.stores.control import Boto3Objects
 
 MODULE = """
 import sys
@@ -422,6 +423,67 @@ def test_writes_that_fail_cost_the_copy_and_not_the_call(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["[True, True]", "250", "1"]
     assert "goes without it" in done.stderr
+
+
+ENDING = """
+import asyncio, atexit, threading, time
+import s3kv_flow as s3kv
+
+@s3kv.cached(version=1, single_flight="cluster")
+def blob(x):
+    return bytes([x]) * 40_000_000  # sent in parts
+
+@s3kv.cached(version=1, single_flight="cluster")
+async def coroutine(x):
+    await asyncio.sleep(0.05)
+    return x
+
+async def cancelled_while_it_claims(x):
+    try:
+        await asyncio.wait_for(coroutine(x), 0.0001)
+    except asyncio.TimeoutError:
+        pass
+
+def work(who, x):
+    asyncio.run(cancelled_while_it_claims(x))
+    print(who, blob(x)[0], blob.map([x, x + 1])[1][0], asyncio.run(coroutine(x)))
+
+def last():
+    work("atexit", 20)
+    with s3kv.mode("require_hit"):
+        print([blob(x)[0] for x in (10, 11, 20, 21)], asyncio.run(coroutine(20)))
+
+def outlives():
+    threading.main_thread().join()
+    work("thread", 10)
+
+atexit.register(last)
+threading.Thread(target=outlives).start()
+asyncio.run(cancelled_while_it_claims(30))
+"""
+
+
+def test_functions_are_cached_while_the_interpreter_ends(
+    bucket: Connection, tmp_path: Path
+) -> None:
+    """No executor takes anything then; other threads and `atexit` go on, and so do we."""
+    (tmp_path / "ending.py").write_text(ENDING)
+    done = subprocess.run(
+        [sys.executable, "ending.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "thread 10 11 10",
+        "atexit 20 21 20",
+        "[10, 11, 20, 21] 20",
+    ]
+    leases = [meta.name for meta in Boto3Objects(bucket).list(f"{os.environ['S3KV_ROOT']}/lease/")]
+    assert [name for name in leases if "probe" not in name] == []  # what was claimed is given back
 
 
 TWO = """

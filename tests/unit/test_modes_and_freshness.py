@@ -6,11 +6,13 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 
 import pytest
 
 import s3kv_flow as s3kv
+from s3kv_flow import _lease
 from s3kv_flow.stores.memory import MemoryStore
 from s3kv_flow.testing import CountingStore, FailingStore, ManualClock, memory_store
 
@@ -249,6 +251,47 @@ def test_a_background_computation_that_raises_is_counted_and_the_old_value_serve
     assert count() == 1
     eventually(lambda: count.cache_info().errors == {"revalidate": 1})
     eventually(lambda: count() == 3)
+
+
+@contextmanager
+def no_threads() -> Iterator[None]:
+    """The system gives no more of them."""
+
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", start)
+        yield
+
+
+def test_without_a_thread_to_compute_again_the_old_value_is_served(kv, clock, calls):
+    @kv.cached(version=1, max_age=DAY, stale_while_revalidate=DAY)
+    def count():
+        calls.append(1)
+        return len(calls)
+
+    count()
+    clock.advance(hours=30)
+    with no_threads():
+        assert [count(), count()] == [1, 1]
+    assert count.cache_info().errors == {"revalidate": 2}  # each tried
+    eventually(lambda: count() == 2)
+
+
+def test_without_a_thread_for_its_heartbeat_a_lease_is_held_as_long_as_it_lasts(
+    kv, counting, caplog, monkeypatch
+):
+    monkeypatch.setattr(_lease, "heart", _lease.Heart())  # the process's own may have its thread
+
+    @kv.cached(version=1, single_flight="cluster")
+    def double(x):
+        return 2 * x
+
+    with no_threads():
+        assert [double(2), double(2)] == [4, 4]
+    assert "heartbeat" in caplog.text
+    assert list(counting.list("s3kv/lease/")) == []
 
 
 def test_coroutines_revalidate_in_the_background_too(kv, clock, calls):
