@@ -17,6 +17,7 @@ from itertools import chain
 from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError
+from s3kv_flow.keys.plain import CONTAINER, CONTAINERS, pack
 
 #: So few values are written as tokens.
 FEW: Final = 8
@@ -30,13 +31,15 @@ RUN: Final = 2048
 #: than in proportion to what is really there.
 DEEPEST: Final = 6
 MOST: Final = 96
-CONTAINER: Final = 8
 
 #: Rows of one shape are taken apart by name or place if they are so many, else row by row.
 TALL: Final = 16
 
 #: Longer lists are no records: what one holds is of one kind as a rule, at all its places.
 NARROW: Final = 16
+
+#: Plain values are packed so many at first, then as many as make a piece.
+FIRST: Final = 64
 
 #: So much text is joined at a time, as far as a sample of so many tells.
 PIECE_CHARACTERS: Final = 1 << 19
@@ -71,6 +74,13 @@ class Parts(list[bytes]):
         self._left -= count
         return True
 
+    def pack(self, values: list[Any], deepest: int) -> bytes | None:
+        """Give the bytes of plain values that may be taken out of theirs; then they are."""
+        packed, cost = pack(values, deepest, min(self._left, MOST * len(values)))
+        if packed is not None:  # else the cost is of the order in which was looked
+            self._left -= cost
+        return packed
+
     def flush(self) -> None:
         """Hand on what was written, so that it takes no more memory."""
         self._update(b"".join(self))
@@ -90,15 +100,41 @@ def write(values: Sequence[Any], out: Parts, each: Each, deepest: int = DEEPEST)
     UnhashableArgumentError
         Some value has no stable key; the error's path begins with the value's place.
     """
+    way: _Way = _tokens
+    written = 0
     if len(values) > FEW:
         kind = type(values[0])
         if operator.countOf(map(type, values), kind) == len(values):
             way = _WAYS.get(kind, _tokens)
         else:
             way = _mixed
+        if way is _mixed or kind in CONTAINERS:
+            written = _plain(values, out, deepest)
+    if not written:
         way(values, out, each, deepest)
-    else:
-        _tokens(values, out, each, deepest)
+    elif written < len(values):
+        try:
+            way(values[written:], out, each, deepest)
+        except UnhashableArgumentError as error:
+            place, rest = placed(error)
+            error.path = f"[{written + place}]{rest}"
+            raise
+
+
+def _plain(values: Sequence[Any], out: Parts, deepest: int) -> int:
+    """Write values piece by piece as long as they are plain; give their number."""
+    at, size = 0, FIRST
+    while at < len(values):
+        piece = list(values[at : at + size])
+        packed = out.pack(piece, deepest)
+        if packed is None:
+            break
+        out += (b"p", packed)
+        if len(packed) > PIECE_CHARACTERS:
+            out.flush()
+        at += len(piece)
+        size = max(TALL, min(RUN, PIECE_CHARACTERS * len(piece) // len(packed)))
+    return at
 
 
 def _tokens(values: Sequence[Any], out: Parts, each: Each, deepest: int) -> None:

@@ -15,6 +15,7 @@ from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys import columns
 from s3kv_flow.keys.deep import ORDINARY_DEPTH, check_depth
 from s3kv_flow.keys.digest import SCHEME, XXH3_128, Digest
+from s3kv_flow.keys.plain import WHOLE, pack
 
 #: Payloads up to here are written inline; a longer one is replaced by its digest.
 INLINE_BYTES: Final = 64
@@ -280,23 +281,20 @@ class Encoder:
         """Give the token of an exact dict: one with many keys is two columns, in the order of its keys."""
         if len(value) <= columns.FEW:
             return self.mapping(b"dict", value.items())
-        if set(map(type, value)) in ({str}, {int}):
+        kinds = set(map(type, value))
+        if kinds == {str} and len(value) <= WHOLE:
+            packed, _ = pack(value, columns.DEEPEST, columns.MOST * len(value))
+            if packed is not None:
+                return self.leaf(b"dict:p", packed)
+        if kinds in ({str}, {int}):
             keys = sorted(value)
             held = [value[key] for key in keys]
             names = self.sequence(b"names", keys)
         else:
-            keys, held, tokens = list(value), list(value.values()), list[bytes]()
-            try:
-                self._each(keys, tokens)
-            except UnhashableArgumentError as error:
-                place, rest = columns.placed(error)
-                error.path = f"[{_shown(keys[place])}]{rest}"
-                raise
+            keys, held, tokens = self._by_token(value)
             if len(set(tokens)) < len(tokens):  # several NaNs: only what they stand for tells
                 return self.mapping(b"dict", value.items())
-            places = sorted(range(len(keys)), key=tokens.__getitem__)
-            keys, held = [keys[place] for place in places], [held[place] for place in places]
-            names = self.node(b"names", *sorted(tokens))
+            names = self.node(b"names", *tokens)
         try:
             values = self.sequence(b"values", held)
         except UnhashableArgumentError as error:
@@ -304,6 +302,18 @@ class Encoder:
             error.path = f"[{_shown(keys[place])}]{rest}"
             raise
         return self.node(b"dict:c", names, values)
+
+    def _by_token(self, value: dict[Any, Any]) -> tuple[list[Any], list[Any], list[bytes]]:
+        """Give a dict's keys, its values and the keys' tokens, in the order of these."""
+        keys, held, tokens = list(value), list(value.values()), list[bytes]()
+        try:
+            self._each(keys, tokens)
+        except UnhashableArgumentError as error:
+            place, rest = columns.placed(error)
+            error.path = f"[{_shown(keys[place])}]{rest}"
+            raise
+        places = sorted(range(len(keys)), key=tokens.__getitem__)
+        return [keys[n] for n in places], [held[n] for n in places], [tokens[n] for n in places]
 
     def unordered(self, tag: bytes, values: Iterable[Any]) -> bytes:
         """Give the token of values in no order."""

@@ -120,6 +120,16 @@ def test_the_fast_ways_and_the_slow_one_tell_the_same_apart(values: list[Any]) -
     assert token([values]) != token(values)
 
 
+class Name(str):
+    """Equal to its text, and another type."""
+
+    __slots__ = ()
+
+
+class Level(enum.IntEnum):
+    ONE = 1
+
+
 numbers_or_none = st.integers(-2, 2) | st.none()
 cells = st.sampled_from(
     [
@@ -167,11 +177,112 @@ def changed(value: Any, data: st.DataObject) -> Any:
     )
 
 
-@given(tables(), st.data())
+plain_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 2)
+    | st.floats(allow_nan=False)
+    | st.text(max_size=2),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner),
+    max_leaves=6,
+)
+
+
+@st.composite
+def plain_tables(draw: st.DrawFn) -> list[Any]:
+    """Nothing but what JSON knows."""
+    rows = draw(st.lists(plain_values, min_size=1, max_size=12))
+    return rows * draw(st.integers(12 // len(rows) + 1, 30))
+
+
+@given(tables() | plain_tables(), st.data())
 def test_one_change_in_a_table_changes_its_token(table: list[Any], data: st.DataObject) -> None:
-    other = changed(table, data)
-    assert (token(table) == token(other)) == same(table, other)
-    assert (token({"t": table}) == token({"t": other})) == same(table, other)
+    for ours in (table, named(table)):
+        other = changed(ours, data)
+        assert (token(ours) == token(other)) == same(ours, other)
+        assert (token({"t": ours}) == token({"t": other})) == same(ours, other)
+
+
+def named(table: list[Any]) -> dict[str, Any]:
+    return {f"row {place}": row for place, row in enumerate(table)}
+
+
+#: Pairs that a text or a packed form takes for one.
+ALIKE = [
+    ([1], (1,)),
+    (b"x", bytearray(b"x")),
+    (b"x", "x"),
+    (1, True),
+    (1, 1.0),
+    (0.0, -0.0),
+    (None, float("nan")),
+    ("null", None),
+    ("1", 1),
+    (2**63, float(2**63)),
+    (2**64, float(2**64)),
+    ("\udc80", "\x80"),
+    ([], ()),
+    ({}, []),
+    ({"a": 1}, {"a": True}),
+    ({"a": 1}, {Name("a"): 1}),
+    ({"1": 0}, {1: 0}),
+    ("a", Name("a")),
+    (1, Level.ONE),
+    ([[1], 2], [1, [2]]),
+    ([float("nan")], [float("inf")]),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), ALIKE)
+@pytest.mark.parametrize("size", [9, 20, 100, 3000])
+def test_what_looks_alike_when_packed_differs(one: Any, other: Any, size: int) -> None:
+    for around in (
+        lambda held: held,
+        lambda held: [held],
+        lambda held: {"x": {"y": held}, "z": None},
+    ):
+        rows = [{"n": n, "held": around(1)} for n in range(size)]
+        for place in (0, size // 2, size - 1):
+            ours, theirs = list(rows), list(rows)
+            ours[place] = {"n": place, "held": around(one)}
+            theirs[place] = {"held": around(other), "n": place}
+            assert token(ours) != token(theirs)
+            assert token(named(ours)) != token(named(theirs))
+            assert token(ours) == token([dict(reversed(list(row.items()))) for row in ours])
+
+
+def test_dicts_count_by_what_they_hold_and_not_by_how_it_is_kept() -> None:
+    renamed = {f"k{n}": [n] for n in range(10)}
+    renamed[1] = 2  # type: ignore[index]
+    del renamed[1]  # type: ignore[arg-type]
+    fresh = {f"k{n}": [n] for n in range(10)}
+    for wrap in (lambda value: value, lambda value: [value] * 10, lambda value: [value] * 100):
+        assert token(wrap(renamed)) == token(wrap(fresh))
+
+    def attributes(held: Any) -> dict[str, Any]:
+        value = Plain(1)
+        value.held = held  # type: ignore[attr-defined]
+        objects.append(value)
+        return vars(value)
+
+    objects: list[Plain] = []
+    ours = [attributes(b"x") for _ in range(20)]
+    theirs = [attributes(bytearray(b"x")) for _ in range(20)]
+    assert token(ours) != token(theirs)
+    assert token(ours) == token([dict(one) for one in ours])
+    assert token(vars(objects[0])) == token(dict(vars(objects[0])))
+
+
+def test_a_wide_dict_counts_by_value_however_it_is_written() -> None:
+    for size in (9, 5000, 20_000):  # beyond some size it is written in pieces
+        wide = {f"k{n}": {"n": n, "text": "t" * 30} for n in range(size)}
+        turned = dict(reversed(list(wide.items())))
+        assert token(wide) == token(turned)
+        turned["k3"] = {"n": 3, "text": "t" * 29}
+        assert token(wide) != token(turned)
+    long = {f"k{n}": "x" * 1_000_000 for n in range(10)}
+    assert token(long) == token(dict(reversed(list(long.items()))))
+    assert token(long) != token({**long, "k9": "x" * 999_999})
 
 
 @given(tables())
@@ -198,12 +309,6 @@ def test_large_dicts_count_by_value(value: dict[Any, int], data: st.DataObject) 
     del other[name]
     other[data.draw(hashables)] = value[name]
     assert (token(value) == token(other)) == same(value, other)
-
-
-class Name(str):
-    """Equal to its text, and another type."""
-
-    __slots__ = ()
 
 
 def test_equal_names_of_another_type_differ_in_a_table() -> None:

@@ -1,0 +1,143 @@
+"""Nested values of JSON's own types as MessagePack, which C writes faster than Python looks at them.
+
+Such bytes say what the values are only where they are nothing else: MessagePack has one way for
+bytes and a bytearray, and a NaN as it happens to be. So the types are looked at first, level by
+level, and what has others is left to the caller.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, Final
+
+import ormsgpack
+
+CONTAINERS: Final = frozenset({dict, list})
+PLAIN: Final = CONTAINERS | {str, int, float, bool, type(None)}
+
+#: What it costs to look into a container, beside what it holds.
+CONTAINER: Final = 8
+
+#: Refuses whatever is not exactly of one of these types, and of MessagePack's other own ones.
+_EXACT: Final = (
+    ormsgpack.OPT_SORT_KEYS
+    | ormsgpack.OPT_PASSTHROUGH_DATACLASS
+    | ormsgpack.OPT_PASSTHROUGH_DATETIME
+    | ormsgpack.OPT_PASSTHROUGH_ENUM
+    | ormsgpack.OPT_PASSTHROUGH_SUBCLASS
+    | ormsgpack.OPT_PASSTHROUGH_TUPLE
+    | ormsgpack.OPT_PASSTHROUGH_UUID
+)
+
+#: Dicts of no more names are packed as they are.
+WHOLE: Final = 1 << 14
+
+#: So many values are looked at before the next ones: they stay in the processor's cache meanwhile.
+PIECE: Final = 512
+
+#: No more is packed at once, as far as a sample of the text tells.
+LARGEST: Final = 1 << 22
+SAMPLES: Final = 64
+
+#: Containers of one size are taken apart by place, for what stands at one place is of one type as a
+#: rule: at most so many places of at least so many containers.
+WIDE: Final = 64
+TALL: Final = 16
+
+
+def pack(values: list[Any] | dict[str, Any], deepest: int, most: int) -> tuple[bytes | None, int]:
+    """Give the bytes of plain values, or None where they would not tell what the values are.
+
+    Parameters
+    ----------
+    values : list or dict
+        Of anything.
+    deepest : int
+        They are looked into so many levels deep.
+    most : int
+        They are looked into while this costs no more: 1 for a value, `CONTAINER` for a container.
+
+    Returns
+    -------
+    tuple of (bytes or None, int)
+        The bytes, and what it has cost to look at their values.
+    """
+    look = _Look(deepest, most)
+    looked: Sequence[Any] = list(values.values()) if isinstance(values, dict) else values
+    for at in range(0, len(looked), PIECE):
+        if not look.finds_plain(looked[at : at + PIECE]):
+            return None, look.cost
+    try:
+        packed = ormsgpack.packb(values, option=_EXACT)
+    except TypeError:  # a name that is no text, a lone surrogate, a large number
+        return None, look.cost
+    return (packed if len(packed) <= LARGEST else None), look.cost
+
+
+class _Look:
+    """What is seen while values are looked through."""
+
+    __slots__ = ("cost", "deepest", "most", "text")
+
+    def __init__(self, deepest: int, most: int) -> None:
+        self.deepest = deepest
+        self.most = most
+        self.cost = self.text = 0
+
+    def finds_plain(self, values: Sequence[Any]) -> bool:
+        """Whether there is nothing but what MessagePack tells apart, and not too much of it."""
+        columns = [(values, 0)]
+        while columns:
+            column, depth = columns.pop()
+            types = list(map(type, column))
+            kinds = {types[0]}
+            if types.count(types[0]) < len(types):
+                kinds = set(types)
+            if not kinds <= PLAIN or (float in kinds and _has_nan(column, kinds)):
+                return False
+            if str in kinds:
+                sample = column[:: len(column) // SAMPLES + 1]
+                self.text += sum([len(one) for one in sample if type(one) is str])
+            if kinds & CONTAINERS:
+                inner = column if kinds <= CONTAINERS else _containers(column)
+                sizes = list(map(len, inner))
+                size, width = sum(sizes), sizes[0]
+                self.cost += CONTAINER * len(inner) + size
+                if self.cost > self.most or depth == self.deepest:
+                    return False
+                if size:
+                    held = _held(inner, size, kinds)
+                    if width <= WIDE and len(inner) >= TALL and sizes.count(width) == len(inner):
+                        columns += [(held[place::width], depth + 1) for place in range(width)]
+                    else:
+                        columns.append((held, depth + 1))
+            if self.text > LARGEST:
+                return False
+        return True
+
+
+def _has_nan(column: Sequence[Any], kinds: set[type]) -> bool:
+    if len(kinds) == 1:
+        total = sum(column)
+        if total == total:  # no NaN, nor infinities of both signs
+            return False
+    return bool([None for value in column if value != value])
+
+
+def _containers(column: Sequence[Any]) -> list[Any]:
+    return [value for value in column if type(value) in CONTAINERS]
+
+
+def _held(containers: Sequence[Any], size: int, kinds: set[type]) -> list[Any]:
+    """Give all values of dicts and lists, each container's side by side."""
+    # From Python 3.13 on the dict that is an object's own does not tell the collector of its values.
+    if sys.version_info < (3, 13) or dict not in kinds:
+        held = gc.get_referents(*containers)
+        if len(held) == size:  # else some dict, which once had other names, told of its names, too
+            return held
+    return list(
+        chain.from_iterable(one if type(one) is list else one.values() for one in containers)
+    )
