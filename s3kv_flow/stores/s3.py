@@ -25,8 +25,9 @@ from s3kv_flow._model import (
 )
 from s3kv_flow._process import reset_after_fork
 from s3kv_flow.stores.connection import Connection
-from s3kv_flow.stores.control import IN_PARTS_FROM_BYTES, Boto3Objects
+from s3kv_flow.stores.control import Boto3Objects
 from s3kv_flow.stores.objects import ObstoreObjects
+from s3kv_flow.stores.parts import IN_PARTS_FROM_BYTES
 
 # obstore's own encoding of tags writes a blank as a plus, which some servers keep literally.
 _PLAIN_TAG = re.compile(r"[A-Za-z0-9_.\-]*\Z")

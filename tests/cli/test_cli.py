@@ -83,7 +83,7 @@ def test_buckets_of_the_local_server_have_object_lock(seaweed: LocalServer) -> N
 
     assert seaweed.create_bucket("lockable")
     assert not seaweed.create_bucket("lockable")
-    client = Boto3Objects(seaweed.connection("lockable"))._client(retries=True)
+    client = Boto3Objects(seaweed.connection("lockable"))._requests.client(retries=True)
     found = client.get_object_lock_configuration(Bucket="lockable")
     assert found["ObjectLockConfiguration"]["ObjectLockEnabled"] == "Enabled"
 

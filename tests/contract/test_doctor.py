@@ -50,7 +50,7 @@ def test_old_versions_of_the_library_s_own_expire(request, monkeypatch):
         "Filter": {"Prefix": "s3kv/"},
         "NoncurrentVersionExpiration": {"NoncurrentDays": 1},
     }
-    control._call(
+    control._requests.call(
         "put_bucket_lifecycle_configuration", None, LifecycleConfiguration={"Rules": [rule]}
     )
     assert said()["versions"].status == "ok"
@@ -62,7 +62,7 @@ def test_default_retention_is_a_fault(request, monkeypatch):
     for name, value in environment_of(connection).items():
         monkeypatch.setenv(name, value)
     default = {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}
-    Boto3Objects(connection)._call(
+    Boto3Objects(connection)._requests.call(
         "put_object_lock_configuration",
         None,
         ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": default},

@@ -34,7 +34,7 @@ def stores(bucket: Connection) -> Iterator[dict[str, s3kv.S3KV]]:
             statement["Sid"] += str(number)
         document = {"Version": "2012-10-17", "Statement": statements}
         control = Boto3Objects(bucket)
-        control._call("put_bucket_policy", None, Policy=json.dumps(document))
+        control._requests.call("put_bucket_policy", None, Policy=json.dumps(document))
         yield {
             "admin": admin,
             **{
@@ -46,7 +46,7 @@ def stores(bucket: Connection) -> Iterator[dict[str, s3kv.S3KV]]:
                 for role in ROLES
             },
         }
-        control._call("delete_bucket_policy", None)
+        control._requests.call("delete_bucket_policy", None)
 
 
 def denied(*calls: Any) -> None:

@@ -127,7 +127,7 @@ def test_an_unchanged_value_is_not_sent_again(kv):
 
 def test_tags_are_on_the_object(kv, bucket):
     kv.add("tagged", 1, tags={"team": "a b+c", "ключ": "é"})
-    client = Boto3Objects(bucket)._client(retries=True)
+    client = Boto3Objects(bucket)._requests.client(retries=True)
     name = kv._backend.layout.document("tagged")
     found = client.get_object_tagging(Bucket=bucket.bucket, Key=name)["TagSet"]
     assert {tag["Key"]: tag["Value"] for tag in found} == {"team": "a b+c", "ключ": "é"}
