@@ -1,0 +1,1 @@
+"""The groups of benchmarks: each gives its rows."""

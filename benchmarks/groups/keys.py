@@ -1,0 +1,73 @@
+"""The keys of large arguments."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import xxhash
+from dask.base import tokenize
+from measure import Row, compare
+
+from s3kv_flow.keys import handlers  # noqa: F401 - teaches the encoder all types
+from s3kv_flow.keys.token import Encoder
+
+
+def rows() -> list[Row]:
+    array = np.random.default_rng(0).random(32_000_000)
+    strided = np.random.default_rng(0).random((512, 512))[::2, ::2]
+    frame = pd.DataFrame(np.random.default_rng(0).random((1_000_000, 9)))
+    texts = pd.Series([f"text {n % 5000}" for n in range(1_000_000)], dtype=object)
+    nested = {
+        f"k{n}": {
+            "name": f"item {n}",
+            "weight": n / 7,
+            "tags": ["a", str(n)],
+            "place": {"x": n / 3, "y": n / 11, "of": None},
+        }
+        for n in range(10_000)
+    }
+    from prefect.utilities.hashing import hash_objects  # here: it takes seconds to import
+
+    def token(value: Any) -> Callable[[], bytes]:
+        return lambda: Encoder().token(value)
+
+    return [
+        compare(
+            "key of a 256 MB array",
+            "xxh3",
+            lambda: xxhash.xxh3_128(array).digest(),
+            token(array),
+            1.18,
+        ),
+        compare(
+            "key of a strided array",
+            "dask",
+            lambda: tokenize(strided),
+            token(strided),
+            0.7,
+            times=20,
+        ),
+        compare("key of a frame, 1M x 9", "dask", lambda: tokenize(frame), token(frame), 0.6),
+        compare("key of 1M Python strings", "dask", lambda: tokenize(texts), token(texts), 1.0),
+        compare(
+            "key of a nested dict, 10,000 items",
+            "Prefect",
+            lambda: hash_objects(nested),
+            token(nested),
+            0.15,
+            before=gc.collect,  # what one leaves behind is not the other's to clear away
+        ),
+        compare(
+            "key of the same",
+            "joblib",
+            lambda: joblib.hash(nested),
+            token(nested),
+            1.0,
+            before=gc.collect,
+        ),
+    ]
