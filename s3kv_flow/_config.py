@@ -98,7 +98,7 @@ class Settings:
             root=have.get("root") or environ.get("S3KV_ROOT") or DEFAULT_ROOT,
             cache_dir=cache_dir.expanduser(),
             cache_size_limit=_number("cache_size_limit", have, environ),
-            local_cache=_local_cache(have, environ),
+            local_cache=_local_cache(have, environ, keyring),
             keyring=keyring,
             allow_unsigned_pickle=_switch("allow_unsigned_pickle", have, environ),
             secrets=secrets,
@@ -232,13 +232,21 @@ def _user_cache_dir() -> str:
     return str(platformdirs.user_cache_dir("s3kv", appauthor=False))
 
 
-def _local_cache(have: Mapping[str, Any], environ: Mapping[str, str]) -> LocalCache:
+def _local_cache(
+    have: Mapping[str, Any], environ: Mapping[str, str], keyring: KeyProvider | None
+) -> LocalCache:
     if have.get("enable_local_cache") is False:
         return "off"
     value: Any = have.get("local_cache") or environ.get("S3KV_LOCAL_CACHE") or "opened"
     if value not in ("opened", "sealed", "off"):
         raise ConfigurationError(
             f"local_cache={value!r} has no meaning", way_out="Known are opened, sealed, off."
+        )
+    if value == "sealed" and keyring is None:
+        raise ConfigurationError(
+            "without a keyring nothing is sealed, in the local cache neither",
+            way_out="Make one with `s3kv keys generate`, and give keyring=... or S3KV_KEYRING_FILE; "
+            'or keep nothing on disk with local_cache="off".',
         )
     chosen: LocalCache = value
     return chosen

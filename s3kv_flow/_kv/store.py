@@ -67,7 +67,7 @@ class S3KV(Keys, TaggedKeys, LockedKeys, LocalCopies):
     cache_size_limit : int, optional
         Bytes the local cache may take; 10 GiB by default.
     local_cache : {"opened", "sealed", "off"}, optional
-        How entries lie in the local cache: in the clear, sealed, or not at all.
+        How entries lie in the local cache: in the clear, sealed (which needs a keyring), or not at all.
     keyring : Keyring (or another KeyProvider), str or Path, optional
         Seals all entries, and lets values be stored that need pickle.
     allow_unsigned_pickle : bool, optional

@@ -10,7 +10,6 @@ tokens.
 
 from __future__ import annotations
 
-import operator
 import struct
 from collections.abc import Callable, Sequence
 from itertools import chain
@@ -104,7 +103,7 @@ def write(values: Sequence[Any], out: Parts, each: Each, deepest: int = DEEPEST)
     written = 0
     if len(values) > FEW:
         kind = type(values[0])
-        if operator.countOf(map(type, values), kind) == len(values):
+        if list(map(type, values)).count(kind) == len(values):
             way = _WAYS.get(kind, _tokens)
         else:
             way = _mixed
@@ -237,7 +236,7 @@ def _dicts(values: Sequence[dict[Any, Any]], out: Parts, each: Each, deepest: in
         return
     names = list(chain.from_iterable(values))
     # Equal names of other types would look alike: a subclass of str.
-    if operator.countOf(map(type, names), str) != len(names):
+    if list(map(type, names)).count(str) != len(names):
         _tokens(values, out, each, deepest)
         return
     which, shapes = _shapes(values, names)

@@ -290,6 +290,11 @@ def test_where_local_copies_are_sealed_no_other_is_believed(tmp_path: Path) -> N
         assert kv["k"] == "ours"
 
 
+def test_local_copies_cannot_be_sealed_without_a_keyring() -> None:
+    with pytest.raises(s3kv.ConfigurationError, match="s3kv keys generate"):
+        memory_store(local_cache="sealed")
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("")
     tier = DiskTier(tmp_path / "file" / "tier")
