@@ -55,7 +55,7 @@ class JSONCodec:
     def decode(self, arguments: Mapping[str, Any], buffers: Sequence[memoryview]) -> Any:
         (data,) = buffers
         text = bytes(data)
-        if _LONG_NUMBER not in text.translate(_DIGITS_AS_ZERO):
+        if len(text) < len(_LONG_NUMBER) or _LONG_NUMBER not in text.translate(_DIGITS_AS_ZERO):
             try:
                 return orjson.loads(text)
             except orjson.JSONDecodeError:

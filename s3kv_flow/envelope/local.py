@@ -51,7 +51,7 @@ def dump_local(header: Mapping[str, Any], payload: Body) -> list[Buffer]:
     return [MAGIC + digest.digest() + head[_CHECKED_FROM:], *payload]
 
 
-def open_local(data: Buffer, *, known: bool) -> tuple[str, Opened]:
+def open_local(data: Buffer, *, known: bool) -> tuple[bytes, Opened]:
     """Give to what an entry is bound, and the entry.
 
     Parameters
@@ -78,14 +78,14 @@ def open_local(data: Buffer, *, known: bool) -> tuple[str, Opened]:
         raise SealError("the local copy's checksum does not match")
     if not (0 <= created < END_OF_TIME and 0 <= compute < END_OF_TIME):
         raise SealError("the local copy says something else than it should")
-    text_at = _PREAMBLE.size + bound + named
+    named_at = _PREAMBLE.size + bound
+    text_at = named_at + named
     end = text_at + told
     start = end + -end % ALIGNMENT
     if start > view.nbytes:
         raise SealError("the local copy is cut short")
-    names = bytes(data[_PREAMBLE.size : text_at])
-    bind, codec = str(names[:bound], "ascii", "replace"), str(names[bound:], "utf-8", "replace")
+    codec = str(view[named_at:text_at], "utf-8", "replace")
     opened = Opened(
         SUITE_CHECKSUM, codec, created, compute, view[start:], view[text_at:end], one_buffer
     )
-    return bind, opened
+    return bytes(data[_PREAMBLE.size : named_at]), opened

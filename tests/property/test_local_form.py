@@ -34,7 +34,7 @@ def test_what_hits_ask_for_is_there_without_reading_the_header() -> None:
     bind, found = open_local(local({"a": 1}), known=False)
     assert (found.codec, found.created, found.compute_seconds) == ("json", 12.5, 0.25)
     assert bytes(found.payload) == b'{"a": 1}'
-    assert bind == found.header["bind"] == PACK.bind("key")
+    assert bind.decode() == found.header["bind"] == PACK.bind("key")
     assert found.header["name"] == "n"
 
 
