@@ -56,12 +56,15 @@ class Wait:
     future: Future[Outcome]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Turn:
-    """It is ours to compute; ``future`` is None for a re-entrant call, for which nobody waits."""
+    """It is ours to compute."""
 
     name: str
-    future: Future[Outcome] | None
+    shared: bool = True
+    """Others may wait for it; not for a re-entrant call."""
+    future: Future[Outcome] | None = None
+    """Made for the first who waits: as a rule nobody does."""
 
 
 class Flight:
@@ -73,19 +76,20 @@ class Flight:
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._flying: dict[str, Future[Outcome]] = {}
+        self._flying: dict[str, Turn] = {}
 
     def enter(self, name: str) -> Turn | Wait:
         """Ask for the turn to compute a name; never blocks."""
         if (id(self), name) in _computing.get():
-            return Turn(name, None)
+            return Turn(name, shared=False)
         with self._lock:
-            future = self._flying.get(name)
-            if future is not None:
-                return Wait(future)
-            mine: Future[Outcome] = Future()
-            self._flying[name] = mine
-            return Turn(name, mine)
+            theirs = self._flying.get(name)
+            if theirs is not None:
+                if theirs.future is None:
+                    theirs.future = Future()
+                return Wait(theirs.future)
+            mine = self._flying[name] = Turn(name)
+            return mine
 
     @contextmanager
     def computing(self, turn: Turn) -> Iterator[None]:
@@ -98,17 +102,17 @@ class Flight:
 
     def leave(self, turn: Turn, outcome: Outcome | Exception) -> None:
         """Tell those who wait what became of the computation. A second call changes nothing."""
-        if turn.future is None:
-            return
         with self._lock:
-            if self._flying.get(turn.name) is turn.future:
-                del self._flying[turn.name]
-        if turn.future.done():
+            if self._flying.get(turn.name) is not turn:
+                return
+            del self._flying[turn.name]
+            future = turn.future  # from here on nobody finds the turn to wait for it
+        if future is None:
             return
         if isinstance(outcome, Outcome):
-            turn.future.set_result(outcome)
+            future.set_result(outcome)
         else:
-            turn.future.set_exception(outcome)
+            future.set_exception(outcome)
 
 
 class Lease(Protocol):

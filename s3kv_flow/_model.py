@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import mmap
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Final, Generic, Literal, NewType, TypeVar, Union
 
+from s3kv_flow._json import loads
 from s3kv_flow.errors import SealError
 
 V = TypeVar("V")
@@ -223,7 +223,7 @@ class Opened:
             return {}, [self.payload]
         index = self.header
         if "index" in index:
-            index = json.loads(bytes(self._cut(*index["index"])))
+            index = loads(bytes(self._cut(*index["index"])))
         return index.get("arguments", {}), [self._cut(*span) for span in index["buffers"]]
 
     def _cut(self, offset: int, length: int) -> memoryview:
@@ -241,10 +241,10 @@ def read_header(text: memoryview) -> dict[str, Any]:
         It is no JSON object.
     """
     try:
-        header = json.loads(str(text, "ascii"))
+        header = loads(raw := bytes(text))
     except (ValueError, RecursionError) as error:
         raise SealError("the entry's header cannot be read") from error
-    if not isinstance(header, dict):
+    if not raw.isascii() or not isinstance(header, dict):
         raise SealError("the entry's header cannot be read")
     if not all(isinstance(header.get(name, {}), dict) for name in ("tags", "producer")):
         raise SealError("the entry's header says something else than it should")

@@ -175,13 +175,13 @@ class Turns(Reading):
 
     def _turn(self, backend: Backend, call: Call) -> Turn | Wait:
         if self.policy.single_flight is False:
-            return Turn(call.object_name, None)
+            return Turn(call.object_name, shared=False)
         return backend.flight.enter(call.object_name)
 
     def _leases(self, backend: Backend, call: Call, turn: Turn, miss: Miss) -> Leases:
         """Give the leases that computing a call takes, as far as its flight goes."""
         level = self.policy.single_flight
-        if turn.future is None or backend.mode == "read_only":  # re-entrant, or published nowhere
+        if not turn.shared or backend.mode == "read_only":  # re-entrant, or published nowhere
             return NO_LEASES
         if level == "auto":
             slow = miss.slow if self._is_slow is None else self._is_slow

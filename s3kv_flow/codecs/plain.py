@@ -8,8 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import orjson
-
+from s3kv_flow._json import loads
 from s3kv_flow.codecs.base import Encoded
 
 #: Beyond this, Python itself refuses to write an integer in decimal by default.
@@ -21,9 +20,6 @@ REPEATED: Final = 64
 
 #: JSON writes two surrogates as it writes the one character that they stand for in UTF-16.
 _PAIR: Final = re.compile("[\ud800-\udbff][\udc00-\udfff]")
-#: So many digits in a row may be an integer that orjson gives as a float.
-_LONG_NUMBER: Final = b"0" * 19
-_DIGITS_AS_ZERO: Final = bytes(48 if 48 <= byte < 58 else 32 for byte in range(256))
 
 
 class BytesCodec:
@@ -54,13 +50,7 @@ class JSONCodec:
 
     def decode(self, arguments: Mapping[str, Any], buffers: Sequence[memoryview]) -> Any:
         (data,) = buffers
-        text = bytes(data)
-        if len(text) < len(_LONG_NUMBER) or _LONG_NUMBER not in text.translate(_DIGITS_AS_ZERO):
-            try:
-                return orjson.loads(text)
-            except orjson.JSONDecodeError:
-                pass  # a lone surrogate, or something wrong, which `json.loads` tells
-        return json.loads(str(text, "utf-8"))
+        return loads(bytes(data))
 
 
 def dump_exact(value: Any) -> bytes | None:
