@@ -71,7 +71,14 @@ def failure(
     ``conditional`` says that the request had a condition that may have failed: whoever had none
     and is told so has met a broken server, and not another writer.
     """
-    if code in {"NoSuchBucket", "InvalidBucketName"}:
+    if code == "InvalidBucketName":
+        return BucketNotFoundError(
+            f"{bucket!r} is no name for a bucket at {endpoint}",
+            key=name,
+            # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+            way_out="A name has 3 to 63 characters: lower-case letters, digits, dots and dashes.",
+        )
+    if code == "NoSuchBucket":
         return BucketNotFoundError(
             f"bucket {bucket!r} does not exist at {endpoint}",
             key=name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -256,6 +257,12 @@ def test_a_bucket_that_does_not_exist(bucket, caplog):
                 call()
         assert kv.cached(lambda: 1)() == 1
     assert "no-such-bucket" in caplog.text
+
+
+def test_a_bucket_with_a_name_that_s3_does_not_take(bucket):
+    control = Boto3Objects(replace(bucket, bucket="b"))
+    with pytest.raises(s3kv.BucketNotFoundError, match=r"no name for a bucket.*3 to 63 characters"):
+        control.create_bucket()
 
 
 @pytest.mark.parametrize("wrong", ["key", "secret"])
