@@ -247,7 +247,8 @@ def read_header(text: memoryview) -> dict[str, Any]:
         raise SealError("the entry's header cannot be read") from error
     if not raw.isascii() or not isinstance(header, dict):
         raise SealError("the entry's header cannot be read")
-    if not all(isinstance(header.get(name, {}), dict) for name in ("tags", "producer")):
+    tags, producer = header.get("tags", {}), header.get("producer", {})
+    if not (isinstance(tags, dict) and isinstance(producer, dict)):
         raise SealError("the entry's header says something else than it should")
     return header
 

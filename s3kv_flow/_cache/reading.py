@@ -135,7 +135,7 @@ class Reading(Calls):
         backend = self._backend()
         try:
             found = self._get(backend, call, self._unchecked_seconds)
-            if found is not None and self._expired(_opened(found)) and found.tier != REMOTE:
+            if found is not None and found.tier != REMOTE and self._expired(_opened(found)):
                 # Ours is too old, but another worker may have stored a fresh one.
                 found = self._get(backend, call, 0.0)
             if found is None:
