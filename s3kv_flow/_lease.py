@@ -309,7 +309,7 @@ class Heart:
                 try:
                     self._thread.start()
                 except RuntimeError as error:  # without a beat it ends by itself: two may compute
-                    logger.warning("no thread for the heartbeat of leases: %s", error)
+                    logger.debug("no thread for the heartbeat of leases: %s", error)
             self._changed.notify()
 
     def release(self, lease: Lease) -> None:

@@ -1,7 +1,8 @@
 """Many values as one column: packed where they are of one kind, taken apart where they are nested.
 
-Records become a column for each name, lists of one length a column for each place, other lists
-one column of all they hold; so a thousand records of one shape cost a few calls a name, not a
+What is nothing but JSON's own types is packed as it stands (`plain`). Of other values, records
+become a column for each name, lists of one length a column for each place, other lists one column
+of all they hold; so a thousand records of one shape cost a few calls a name, not a
 thousand tokens each. Which way a column takes follows from its values alone. What is written
 tells where it ends, once the number of values is known, and the values can be read from it: a
 letter for the way, then its payload. Values without a way here, and few of them, are written as

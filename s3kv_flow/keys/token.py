@@ -278,7 +278,10 @@ class Encoder:
         return self.node(tag, *pairs)
 
     def dictionary(self, value: dict[Any, Any]) -> bytes:
-        """Give the token of an exact dict: one with many keys is two columns, in the order of its keys."""
+        """Give the token of an exact dict.
+
+        One with many keys is packed if it is plain, and else two columns, in the order of its keys.
+        """
         if len(value) <= columns.FEW:
             return self.mapping(b"dict", value.items())
         kinds = set(map(type, value))

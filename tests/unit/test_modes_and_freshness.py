@@ -282,6 +282,7 @@ def test_without_a_thread_to_compute_again_the_old_value_is_served(kv, clock, ca
 def test_without_a_thread_for_its_heartbeat_a_lease_is_held_as_long_as_it_lasts(
     kv, counting, caplog, monkeypatch
 ):
+    caplog.set_level("DEBUG", "s3kv_flow")
     monkeypatch.setattr(_lease, "heart", _lease.Heart())  # the process's own may have its thread
 
     @kv.cached(version=1, single_flight="cluster")
