@@ -1,6 +1,6 @@
 """Random faults over random calls of many processes: all right, nothing hangs, leaks or is lost.
 
-For a minute in the suite; `make soak` goes on for ten, and ``--soak-seconds`` for as long as one
+For some seconds in the suite; `make soak` goes on for ten minutes, and ``--soak-seconds`` for as long as one
 likes.
 """
 

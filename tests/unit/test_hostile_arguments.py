@@ -100,6 +100,21 @@ def test_what_never_ends_is_refused(step, kind):
         step.key(kind())
 
 
+def test_what_is_nested_deep_is_refused_where_there_is_no_thread_for_it(step, monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    deep = []
+    for _ in range(5000):
+        deep = [deep]
+    before = sys.getrecursionlimit(), threading.stack_size()
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(s3kv.UnhashableArgumentError, match="no thread for it"):
+        step.key(deep)
+    assert step(deep) == "computed"
+    assert (sys.getrecursionlimit(), threading.stack_size()) == before
+
+
 def test_an_interruption_is_not_swallowed(step):
     class Interrupting:
         def __reduce__(self):
