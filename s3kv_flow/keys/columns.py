@@ -38,11 +38,11 @@ TALL: Final = 16
 #: Longer lists are no records: what one holds is of one kind as a rule, at all its places.
 NARROW: Final = 16
 
-#: Plain values are packed so many at first, then as many as make a piece.
+#: Nested plain values are packed so many at first, then as many as make a piece.
 FIRST: Final = 64
 
-#: So much text is joined at a time, as far as a sample of so many tells.
-PIECE_CHARACTERS: Final = 1 << 19
+#: So much is packed or joined at a time, as far as a sample of so many texts tells.
+PIECE_CHARACTERS: Final = 1 << 17
 SAMPLES: Final = 16
 
 _count = struct.Struct("<Q").pack
@@ -100,32 +100,29 @@ def write(values: Sequence[Any], out: Parts, each: Each, deepest: int = DEEPEST)
     UnhashableArgumentError
         Some value has no stable key; the error's path begins with the value's place.
     """
-    way: _Way = _tokens
-    written = 0
-    if len(values) > FEW:
-        kind = type(values[0])
-        if list(map(type, values)).count(kind) == len(values):
-            way = _WAYS.get(kind, _tokens)
-        else:
-            way = _mixed
-        if way is _mixed or kind in CONTAINERS:
-            written = _plain(values, out, deepest)
-    if not written:
-        way(values, out, each, deepest)
-    elif written < len(values):
+    if len(values) <= FEW:
+        _tokens(values, out, each, deepest)
+        return
+    written = _plain(values if isinstance(values, list) else list(values), out, deepest)
+    if written < len(values):
         try:
-            way(values[written:], out, each, deepest)
+            _others(values[written:], out, each, deepest)
         except UnhashableArgumentError as error:
             place, rest = placed(error)
             error.path = f"[{written + place}]{rest}"
             raise
 
 
-def _plain(values: Sequence[Any], out: Parts, deepest: int) -> int:
+def _plain(values: list[Any], out: Parts, deepest: int) -> int:
     """Write values piece by piece as long as they are plain; give their number."""
-    at, size = 0, FIRST
+    if type(values[0]) is str:
+        # A text keeps the UTF-8 that it is asked for: beyond ASCII a long list of them would grow.
+        sample = values[:: len(values) // SAMPLES + 1]
+        if not all(one.isascii() for one in sample if type(one) is str):
+            return 0
+    at, size = 0, FIRST if type(values[0]) in CONTAINERS else len(values)
     while at < len(values):
-        piece = list(values[at : at + size])
+        piece = values if size >= len(values) else values[at : at + size]  # each copy costs
         packed = out.pack(piece, deepest)
         if packed is None:
             break
@@ -137,26 +134,18 @@ def _plain(values: Sequence[Any], out: Parts, deepest: int) -> int:
     return at
 
 
+def _others(values: Sequence[Any], out: Parts, each: Each, deepest: int) -> None:
+    """Write values of which the first ones are not all plain."""
+    types = list(map(type, values))
+    way = _WAYS.get(types[0], _tokens)
+    if types.count(types[0]) < len(types):
+        way = _mixed
+    way(values, out, each, deepest)
+
+
 def _tokens(values: Sequence[Any], out: Parts, each: Each, deepest: int) -> None:
     out.append(b"*")
     each(values, out)
-
-
-def _nones(_: Sequence[None], out: Parts, each: Each, deepest: int) -> None:
-    out.append(b"n")
-
-
-def _bools(values: Sequence[bool], out: Parts, each: Each, deepest: int) -> None:
-    out += (b"b", bytes(values))
-
-
-def _ints(values: Sequence[int], out: Parts, each: Each, deepest: int) -> None:
-    try:
-        packed = struct.pack(f"<{len(values)}q", *values)
-    except struct.error:
-        _tokens(values, out, each, deepest)
-    else:
-        out += (b"i", packed)
 
 
 def _floats(values: Sequence[float], out: Parts, each: Each, deepest: int) -> None:
@@ -320,9 +309,9 @@ def _nth(values: Sequence[Any], wanted: Any, number: int) -> int:
 
 
 _WAYS: Final[dict[type, _Way]] = {
-    type(None): _nones,
-    bool: _bools,
-    int: _ints,
+    type(None): _tokens,  # these three are packed, but for large numbers
+    bool: _tokens,
+    int: _tokens,
     float: _floats,
     str: _texts,
     list: _lists,

@@ -1,4 +1,4 @@
-"""Nested values of JSON's own types as MessagePack, which C writes faster than Python looks at them.
+"""Values of JSON's own types as MessagePack, which C writes faster than Python looks at them.
 
 Such bytes say what the values are only where they are nothing else: MessagePack has one way for
 bytes and a bytearray, and a NaN as it happens to be. So the types are looked at first, level by
@@ -32,15 +32,9 @@ _EXACT: Final = (
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
 
-#: Dicts of no more names are packed as they are.
-WHOLE: Final = 1 << 14
-
-#: So many values are looked at before the next ones: they stay in the processor's cache meanwhile.
-PIECE: Final = 512
-
 #: No more is packed at once, as far as a sample of the text tells.
 LARGEST: Final = 1 << 22
-SAMPLES: Final = 64
+SAMPLES: Final = 16
 
 #: Containers of one size are taken apart by place, for what stands at one place is of one type as a
 #: rule: at most so many places of at least so many containers.
@@ -66,13 +60,11 @@ def pack(values: list[Any] | dict[str, Any], deepest: int, most: int) -> tuple[b
         The bytes, and what it has cost to look at their values.
     """
     look = _Look(deepest, most)
-    looked: Sequence[Any] = list(values.values()) if isinstance(values, dict) else values
-    for at in range(0, len(looked), PIECE):
-        if not look.finds_plain(looked[at : at + PIECE]):
-            return None, look.cost
+    if not look.finds_plain(values):
+        return None, look.cost
     try:
         packed = ormsgpack.packb(values, option=_EXACT)
-    except TypeError:  # a name that is no text, a lone surrogate, a large number
+    except TypeError:  # another type, a name that is no text, a lone surrogate, a large number
         return None, look.cost
     return (packed if len(packed) <= LARGEST else None), look.cost
 
@@ -80,43 +72,66 @@ def pack(values: list[Any] | dict[str, Any], deepest: int, most: int) -> tuple[b
 class _Look:
     """What is seen while values are looked through."""
 
-    __slots__ = ("cost", "deepest", "most", "text")
+    __slots__ = ("columns", "cost", "deepest", "most", "text")
 
     def __init__(self, deepest: int, most: int) -> None:
         self.deepest = deepest
         self.most = most
         self.cost = self.text = 0
+        self.columns: list[tuple[Sequence[Any], int]] = []
 
-    def finds_plain(self, values: Sequence[Any]) -> bool:
+    def finds_plain(self, values: list[Any] | dict[str, Any]) -> bool:
         """Whether there is nothing but what MessagePack tells apart, and not too much of it."""
-        columns = [(values, 0)]
-        while columns:
-            column, depth = columns.pop()
+        self.columns.append((list(values.values()) if isinstance(values, dict) else values, 0))
+        while self.columns:
+            column, depth = self.columns.pop()
+            begins_with_text = type(column[0]) is str
+            if begins_with_text and not self._takes_text_of(column):
+                return False
+            if begins_with_text and _are_texts(column):
+                continue
             types = list(map(type, column))
             kinds = {types[0]}
             if types.count(types[0]) < len(types):
                 kinds = set(types)
+            if str in kinds and not begins_with_text and not self._takes_text_of(column):
+                return False
             if not kinds <= PLAIN or (float in kinds and _has_nan(column, kinds)):
                 return False
-            if str in kinds:
-                sample = column[:: len(column) // SAMPLES + 1]
-                self.text += sum([len(one) for one in sample if type(one) is str])
-            if kinds & CONTAINERS:
-                inner = column if kinds <= CONTAINERS else _containers(column)
-                sizes = list(map(len, inner))
-                size, width = sum(sizes), sizes[0]
-                self.cost += CONTAINER * len(inner) + size
-                if self.cost > self.most or depth == self.deepest:
-                    return False
-                if size:
-                    held = _held(inner, size, kinds)
-                    if width <= WIDE and len(inner) >= TALL and sizes.count(width) == len(inner):
-                        columns += [(held[place::width], depth + 1) for place in range(width)]
-                    else:
-                        columns.append((held, depth + 1))
-            if self.text > LARGEST:
+            if kinds & CONTAINERS and not self._takes_apart(column, kinds, depth):
                 return False
         return True
+
+    def _takes_text_of(self, column: Sequence[Any]) -> bool:
+        """Whether the text of a sample is not too much, with all there was before."""
+        sample = column[:: len(column) // SAMPLES + 1]
+        self.text += sum([len(one) for one in sample if type(one) is str])
+        return self.text <= LARGEST
+
+    def _takes_apart(self, column: Sequence[Any], kinds: set[type], depth: int) -> bool:
+        """Whether the containers of a column hold not too much; what they hold is looked at next."""
+        inner = column if kinds <= CONTAINERS else _containers(column)
+        sizes = list(map(len, inner))
+        size, width = sum(sizes), sizes[0]
+        self.cost += CONTAINER * len(inner) + size
+        if self.cost > self.most or depth == self.deepest:
+            return False
+        if size:
+            held = _held(inner, size, kinds)
+            if width <= WIDE and len(inner) >= TALL and sizes.count(width) == len(inner):
+                self.columns += [(held[place::width], depth + 1) for place in range(width)]
+            else:
+                self.columns.append((held, depth + 1))
+        return True
+
+
+def _are_texts(column: Sequence[Any]) -> bool:
+    """Whether there is nothing but text, and subclasses, which ormsgpack refuses."""
+    try:
+        "".join(column)
+    except TypeError:
+        return False
+    return True
 
 
 def _has_nan(column: Sequence[Any], kinds: set[type]) -> bool:

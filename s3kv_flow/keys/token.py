@@ -15,10 +15,14 @@ from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys import columns
 from s3kv_flow.keys.deep import ORDINARY_DEPTH, check_depth
 from s3kv_flow.keys.digest import SCHEME, XXH3_128, Digest
-from s3kv_flow.keys.plain import WHOLE, pack
+from s3kv_flow.keys.plain import pack
 
 #: Payloads up to here are written inline; a longer one is replaced by its digest.
 INLINE_BYTES: Final = 64
+
+#: Dicts of no more names are packed whole: so many values stay in the processor's cache from being
+#: looked at to being packed.
+WHOLE: Final = 1024
 
 _pack_float = struct.Struct("<d").pack
 _pack_count = struct.Struct("<Q").pack
@@ -291,7 +295,7 @@ class Encoder:
                 return self.leaf(b"dict:p", packed)
         if kinds in ({str}, {int}):
             keys = sorted(value)
-            held = [value[key] for key in keys]
+            held = list(map(value.__getitem__, keys))
             names = self.sequence(b"names", keys)
         else:
             keys, held, tokens = self._by_token(value)

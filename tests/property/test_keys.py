@@ -130,6 +130,10 @@ class Level(enum.IntEnum):
     ONE = 1
 
 
+class Word(str, enum.Enum):
+    A = "a"
+
+
 numbers_or_none = st.integers(-2, 2) | st.none()
 cells = st.sampled_from(
     [
@@ -227,7 +231,11 @@ ALIKE = [
     ({"a": 1}, {Name("a"): 1}),
     ({"1": 0}, {1: 0}),
     ("a", Name("a")),
+    ("a", Word.A),
+    ("a", np.str_("a")),
+    ("", b""),
     (1, Level.ONE),
+    (1.0, np.float64(1.0)),
     ([[1], 2], [1, [2]]),
     ([float("nan")], [float("inf")]),
 ]
@@ -249,6 +257,26 @@ def test_what_looks_alike_when_packed_differs(one: Any, other: Any, size: int) -
             assert token(ours) != token(theirs)
             assert token(named(ours)) != token(named(theirs))
             assert token(ours) == token([dict(reversed(list(row.items()))) for row in ours])
+
+
+@pytest.mark.parametrize(("one", "other"), ALIKE)
+@pytest.mark.parametrize("among", ["text", 1.5, 1, None, (0,), [0]], ids=repr)
+def test_what_looks_alike_differs_in_a_column_of_any_kind(one: Any, other: Any, among: Any) -> None:
+    for size in (9, 100, 3000):
+        for place in (0, 1, size // 2, size - 1):
+            ours, theirs = [among] * size, [among] * size
+            ours[place], theirs[place] = one, other
+            assert token(ours) != token(theirs)
+            assert token(named(ours)) != token(named(theirs))
+
+
+@pytest.mark.parametrize("letter", ["a", "é", "д", "\ud800"], ids=ascii)
+def test_no_text_in_a_long_list_grows(letter: str) -> None:
+    texts = [f"{letter} {number}" for number in range(5000)]
+    before = list(map(sys.getsizeof, texts))  # counts the UTF-8 that a text keeps
+    token(texts)
+    token(tuple(texts))
+    assert list(map(sys.getsizeof, texts)) == before
 
 
 def test_dicts_count_by_what_they_hold_and_not_by_how_it_is_kept() -> None:
@@ -552,6 +580,10 @@ def test_shared_parts_cost_once() -> None:
     assert token(rows)
     settings = {str(number): number for number in range(8000)}
     assert token([{"of": settings, "n": number} for number in range(10_000)])
+    long = list(range(100_000))
+    for first in ("text", 1.5, 1, None):
+        assert token([first] + [long] * 10_000)
+        assert token({"first": first} | dict.fromkeys(map(str, range(1000)), long))
 
 
 def test_deep_nesting_has_a_key() -> None:
