@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Protocol
 
 from s3kv_flow._layout import Layout
@@ -18,6 +19,9 @@ from s3kv_flow.stores.protocols import Delete, DeleteIf, Head, PreconditionFaile
 
 #: The ETag of nothing that was ever written.
 _STALE: Final = ETag("0" * 32)
+
+#: So often a write is refused before the server is taken to be unable.
+SWAPS: Final = 3
 
 
 class Probed(Put, Head, Delete, DeleteIf, Protocol):
@@ -46,18 +50,30 @@ class Capabilities:
 def probe(store: Probed, layout: Layout) -> Capabilities:
     """Find out what ``store`` can do; eight small requests, nothing left behind."""
     name = layout.scratch(os.urandom(8).hex())
-    etag = store.put(name, [b"one"], expect=ANY)
+    store.put(name, [b"one"], expect=ANY)
     try:
         create_only = _refused(lambda: store.put(name, [b"two"], expect=ABSENT))
-        stale_refused = _refused(lambda: store.put(name, [b"three"], expect=_STALE))
-        found = store.head(name)
-        current = found.etag if found is not None else etag
-        swap_refused = _refused(lambda: store.put(name, [b"four"], expect=current))
+        swaps = _refused(lambda: store.put(name, [b"three"], expect=_STALE)) and _swaps(store, name)
         delete_refused = _refused(lambda: store.delete_if(name, _STALE))
         kept = delete_refused and store.head(name) is not None
-        return Capabilities(create_only, stale_refused and not swap_refused, kept)
+        return Capabilities(create_only, swaps, kept)
     finally:
         store.delete([name])
+
+
+def _swaps(store: Probed, name: str) -> bool:
+    """Whether a write goes through that expects what is there.
+
+    Where it cannot, it is refused each time; a single 412 may be that of a proxy, or of a write
+    whose first answer was lost on the way.
+    """
+    for _ in range(SWAPS):
+        found = store.head(name)
+        if found is not None and not _refused(
+            partial(store.put, name, [b"four"], expect=found.etag)
+        ):
+            return True
+    return False
 
 
 def _refused(attempt: Callable[[], object]) -> bool:

@@ -165,7 +165,8 @@ class Worker:
         for thread in threads:
             thread.join()
         deadline = time.monotonic() + 100  # a request may wait for 30 s, and be repeated
-        while heart._held and time.monotonic() < deadline:
+        flying = self.kv._backend.flight._flying
+        while (flying or heart._held) and time.monotonic() < deadline:
             time.sleep(0.1)
         gc.collect()
         names = [thread.name for thread in threading.enumerate()]
@@ -178,7 +179,7 @@ class Worker:
             "merged": self.merged,
             "held": [describe(lease) for lease in heart._held.values()],
             "stacks": stacks() if heart._held else [],
-            "flying": len(self.kv._backend.flight._flying),
+            "flying": len(flying),
             "threads": len(names),
             "names": names,
             "descriptors": [before, len(os.listdir("/proc/self/fd"))],

@@ -124,6 +124,7 @@ def test_every_value_is_right_and_nothing_is_left_behind(
                     out, err = worker.communicate(timeout=MORE_SECONDS)
                     assert worker.returncode == 0, err
                     assert "Traceback" not in err, err
+                    assert "cannot compare and swap" not in err, err
                     reports.append(json.loads(out))
             finally:
                 for worker in started:
@@ -138,9 +139,10 @@ def test_every_value_is_right_and_nothing_is_left_behind(
 
 
 def look_at(reports: list[dict[str, Any]]) -> None:
+    assert sum(report["calls"] for report in reports) > 200, reports
     for report in reports:
         assert report["wrong"] == [], report
-        assert report["calls"] > 20, report
+        assert report["calls"] > 0, report  # some began shortly before the end
         assert report["held"] == [], "\n".join([str(report["held"]), *report["stacks"]])
         assert report["flying"] == 0, report
         assert report["threads"] < 60, report
