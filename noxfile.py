@@ -30,10 +30,14 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports", "--no-cache")
 
 
+#: Much of a test is waiting for servers and other processes. Whoever picks tests sees them in order.
+IN_PARALLEL = ("-n", "2", "--dist", "worksteal")
+
+
 @nox.session
 def test(session: nox.Session) -> None:
     install(session, "test")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *(session.posargs or IN_PARALLEL))
 
 
 def test_integration(session: nox.Session, folder: str) -> None:
@@ -66,7 +70,7 @@ def airflow(session: nox.Session) -> None:
 @nox.session(python=["3.10", "3.11", "3.12", "3.13"])
 def versions(session: nox.Session) -> None:
     install(session, "test")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *(session.posargs or IN_PARALLEL))
 
 
 @nox.session
