@@ -29,6 +29,9 @@ HOST: Final = "127.0.0.1"
 #: SeaweedFS takes five ports, and each plus 10,000 for gRPC.
 PORTS: Final = 5
 GRPC_OFFSET: Final = 10_000
+#: The first of them: none shall be one of those that systems give to connections (from 32,768 on,
+#: https://docs.kernel.org/networking/ip-sysctl.html), else it may be taken when the server comes back.
+FIRST_PORTS: Final = range(10_000, 32_768 - GRPC_OFFSET - PORTS)
 START_SECONDS: Final = 60
 STOP_SECONDS: Final = 20
 
@@ -262,7 +265,7 @@ def weed_binary() -> str:
 def free_ports() -> int:
     """Give the first of five consecutive free ports, those for gRPC included."""
     for _ in range(200):
-        port = 20_000 + secrets.randbelow(30_000)
+        port = secrets.choice(FIRST_PORTS)
         if _all_free(port):
             return port
     raise ConfigurationError("no five consecutive free ports were found on this machine")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import s3kv_flow as s3kv
-from s3kv_flow._server import LocalServer
+from s3kv_flow._server import GRPC_OFFSET, PORTS, LocalServer, free_ports
 
 
 def run(*arguments: str, status: int = 0, **environment: str) -> str:
@@ -76,6 +76,13 @@ def test_a_server_of_ones_own(tmp_path: Path) -> None:
         assert done.stdout == "(1, 2)\n"  # data, credentials and keyring outlive the process
     finally:
         run("local", "stop", *folder)
+
+
+def test_no_connection_of_the_machine_takes_the_ports_of_a_server_meanwhile() -> None:
+    given = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first = int(given.read_text().split()[0]) if given.exists() else 49_152  # as IANA says
+    for _ in range(100):
+        assert free_ports() + GRPC_OFFSET + PORTS <= first
 
 
 def test_buckets_of_the_local_server_have_object_lock(seaweed: LocalServer) -> None:
