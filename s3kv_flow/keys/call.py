@@ -16,11 +16,9 @@ from s3kv_flow.keys.deep import on_a_deep_stack
 from s3kv_flow.keys.digest import SCHEME, XXH3_128, Digest
 from s3kv_flow.keys.parts import Parts, of_call
 from s3kv_flow.keys.stream import TREES, stream_digest
-from s3kv_flow.keys.token import INLINE_BYTES, SCALARS, Encoder
+from s3kv_flow.keys.token import SCALARS, Encoder
 
 _Kind = inspect.Parameter
-
-_INLINE: Final = INLINE_BYTES + 2
 
 #: Values of these types are equal only where their tokens are; floats are not of them (0.0, -0.0).
 _PLAIN: Final = frozenset({int, str, bytes, bool, type(None)})
@@ -82,7 +80,7 @@ class CallKey:
                 way_out=f"It takes {', '.join(parameters) or 'no arguments'}.",
             )
         self._prefixes = {
-            name: SCALARS[str](name) + b"%d" % parameter.kind
+            name: Encoder(digest).token(name) + b"%d" % parameter.kind
             for name, parameter in parameters.items()
             if name not in self._ignore
         }
@@ -166,12 +164,13 @@ class CallKey:
                 scalar = SCALARS.get(type(value))
                 if scalar is not None:
                     token = scalar(value)
-                    if len(token) <= _INLINE:
+                    if token:  # else it is too long to be written inline
                         parts.append(prefix + token)
                         continue
                 if encoder is None:
                     encoder = Encoder(digest)
-                parts.append(prefix + _token(encoder, prefix[2:-1].decode(), value))
+                name = list(self._prefixes)[simple.index(prefix)]
+                parts.append(prefix + _token(encoder, name, value))
         else:
             parts += self._bound(args, kwargs)
         return b"".join(parts)

@@ -162,6 +162,10 @@ def _texts(values: Sequence[str], out: Parts, each: Each, deepest: int) -> None:
     while at < len(values):
         # Where it is cut does not show in what is written.
         piece = values[at : at + PIECE_CHARACTERS // (longest + 1) + 1]
+        if len(piece) == 1 and len(piece[0]) > PIECE_CHARACTERS:
+            _long_text(piece[0], out)
+            at += 1
+            continue
         text = "\0".join(piece).encode("utf-8", "surrogatepass")
         if text.count(b"\0") != len(piece) - 1:
             # For a NUL of theirs stands FF, a byte that UTF-8 does not have.
@@ -173,6 +177,15 @@ def _texts(values: Sequence[str], out: Parts, each: Each, deepest: int) -> None:
             out.flush()
         at += len(piece)
         longest = max(longest, len(text) // len(piece))
+
+
+def _long_text(value: str, out: Parts) -> None:
+    """Write what `_texts` writes of one text, without a copy of it."""
+    for at in range(0, len(value), PIECE_CHARACTERS):
+        text = value[at : at + PIECE_CHARACTERS].encode("utf-8", "surrogatepass")
+        out.append(text.replace(b"\0", b"\xff"))
+        out.flush()
+    out.append(b"\0")
 
 
 def _mixed(values: Sequence[Any], out: Parts, each: Each, deepest: int) -> None:

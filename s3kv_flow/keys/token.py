@@ -8,7 +8,7 @@ one path only. Shared and copied parts look alike; a cycle is a reference back b
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError
@@ -19,10 +19,16 @@ from s3kv_flow.keys.plain import pack
 
 #: Payloads up to here are written inline; a longer one is replaced by its digest.
 INLINE_BYTES: Final = 64
+#: Stands for the token of a longer scalar, whose hash is the encoder's.
+TOO_LONG: Final = b""
 
 #: Dicts of no more names are packed whole: so many values stay in the processor's cache from being
 #: looked at to being packed.
 WHOLE: Final = 1024
+
+#: Longer text is encoded and hashed so many characters at a time, other buffers so many bytes: the
+#: memory that a key takes does not grow with what is hashed.
+PIECE: Final = 1 << 18
 
 _pack_float = struct.Struct("<d").pack
 _pack_count = struct.Struct("<Q").pack
@@ -52,9 +58,7 @@ def _bool(value: bool) -> bytes:
 def _int(value: int) -> bytes:
     size = (value.bit_length() + 8) >> 3
     payload = value.to_bytes(size, "little", signed=True)
-    if size <= INLINE_BYTES:
-        return b"i%c%b" % (size, payload)
-    return b"I" + _long(payload)
+    return b"i%c%b" % (size, payload) if size <= INLINE_BYTES else TOO_LONG
 
 
 def _float(value: float) -> bytes:
@@ -62,28 +66,25 @@ def _float(value: float) -> bytes:
 
 
 def _str(value: str) -> bytes:
+    if len(value) > INLINE_BYTES:
+        return TOO_LONG
     payload = value.encode("utf-8", "surrogatepass")
     size = len(payload)
-    if size <= INLINE_BYTES:
-        return b"s%c%b" % (size, payload)
-    return b"S" + _long(payload)
+    return b"s%c%b" % (size, payload) if size <= INLINE_BYTES else TOO_LONG
 
 
 def _bytes(value: bytes) -> bytes:
     size = len(value)
-    if size <= INLINE_BYTES:
-        return b"b%c%b" % (size, value)
-    return b"B" + _long(value)
+    return b"b%c%b" % (size, value) if size <= INLINE_BYTES else TOO_LONG
 
 
 def _complex(value: complex) -> bytes:
     return b"c" + _float(value.real) + _float(value.imag)
 
 
-def _long(payload: bytes) -> bytes:
-    # Scalars are encoded without an encoder; a long one is cut down by the fast hash, then
-    # hashed again by the encoder's own wherever it ends up. See `Encoder.scalar`.
-    return _pack_count(len(payload)) + payload
+def _encoded(value: str) -> Iterator[bytes]:
+    for at in range(0, len(value), PIECE):
+        yield value[at : at + PIECE].encode("utf-8", "surrogatepass")
 
 
 #: The scalars: pure functions of the value.
@@ -134,9 +135,38 @@ class Encoder:
         """
         scalar = SCALARS.get(type(value))
         if scalar is not None:
-            token = scalar(value)
-            return token if len(token) <= INLINE_BYTES + 2 else self.node(b"long", token)
+            return scalar(value) or self.long(value)
         return self._compound(value)
+
+    def long(self, value: int | str | bytes) -> bytes:
+        """Give the token of a scalar that is too long to be written inline; it is not copied."""
+        if isinstance(value, bytes):
+            return self._long(b"B", len(value), [value])
+        if isinstance(value, str) and len(value) > PIECE:
+            size = len(value) if value.isascii() else sum(map(len, _encoded(value)))
+            return self._long(b"S", size, _encoded(value))
+        if isinstance(value, str):
+            kind, payload = b"S", value.encode("utf-8", "surrogatepass")
+        else:
+            size = (value.bit_length() + 8) >> 3
+            kind, payload = b"I", value.to_bytes(size, "little", signed=True)
+        return self._long(kind, len(payload), [payload])
+
+    def buffer(self, size: int, pieces: Iterable[Any]) -> bytes:
+        """Give the token of so many bytes, which come in pieces; the same as that of `bytes`."""
+        if size <= INLINE_BYTES:
+            return _bytes(b"".join(pieces))
+        return self._long(b"B", size, pieces)
+
+    def _long(self, kind: bytes, size: int, pieces: Iterable[Any]) -> bytes:
+        head = b"".join((_pack_count(1), kind, _pack_count(size)))
+        if size <= PIECE:
+            return self.leaf(b"long", b"".join((head, *pieces)))
+        running = self.begin(b"long")
+        running.update(head)
+        for piece in pieces:
+            running.update(piece)
+        return self.end(running)
 
     def node(self, tag: bytes, *children: Any) -> bytes:
         """Give the token of something that is made of ``children`` (tokens or self-delimiting bytes)."""
@@ -251,7 +281,7 @@ class Encoder:
 
     def _each(self, values: Sequence[Any], tokens: list[bytes]) -> None:
         """Add the token of each value: `token`, inlined, for most of the time goes here."""
-        compound, scalars, long = self._compound, SCALARS, INLINE_BYTES + 2
+        compound, scalars, long = self._compound, SCALARS, self.long
         add = tokens.append
         position = 0
         try:
@@ -260,8 +290,7 @@ class Encoder:
                 if scalar is None:
                     add(compound(value))
                 else:
-                    one = scalar(value)
-                    add(one if len(one) <= long else self.node(b"long", one))
+                    add(scalar(value) or long(value))
                 position += 1
         except UnhashableArgumentError as error:
             error.within(f"[{position}]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array as arrays
 import collections
 import dataclasses
 import datetime
@@ -12,8 +13,10 @@ import functools
 import math
 import pathlib
 import re
+import struct
 import sys
 import threading
+import tracemalloc
 import types
 import uuid
 import zoneinfo
@@ -28,11 +31,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3kv_flow import UnhashableArgumentError, UnstableKeyWarning, register_key
+from s3kv_flow.keys import columns
 from s3kv_flow.keys.call import CallKey
 from s3kv_flow.keys.code import Identity
 from s3kv_flow.keys.digest import XXH3_128
 from s3kv_flow.keys.stream import stream_digest
-from s3kv_flow.keys.token import Encoder
+from s3kv_flow.keys.token import PIECE, Encoder
 
 
 def token(value: Any) -> bytes:
@@ -277,6 +281,63 @@ def test_no_text_in_a_long_list_grows(letter: str) -> None:
     token(texts)
     token(tuple(texts))
     assert list(map(sys.getsizeof, texts)) == before
+
+
+def buffers(size: int) -> dict[str, Any]:
+    return {
+        "text": "x" * size,
+        "text beyond ASCII": "д" * (size // 2),
+        "texts": ["x" * (size // 10) for _ in range(10)],
+        "texts with NULs": ["x\0\udc80" * (size // 50) for _ in range(10)],
+        "bytes": bytes(size),
+        "bytearray": bytearray(size),
+        "memoryview": memoryview(bytes(size)),
+        "array": arrays.array("d", bytes(size)),
+    }
+
+
+@pytest.mark.parametrize("kind", buffers(0))
+def test_what_is_large_is_hashed_without_a_copy_of_it(kind: str) -> None:
+    value = buffers(40_000_000)[kind]
+    tracemalloc.start()
+    try:
+        token(value)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 4_000_000
+
+
+@pytest.mark.parametrize("size", [65, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE])
+def test_in_pieces_or_at_once_is_the_same(size: int) -> None:
+    def of_bytes(payload: bytes, kind: bytes = b"B") -> bytes:
+        text = kind + struct.pack("<Q", len(payload)) + payload
+        return Encoder().node(b"long", text)
+
+    data = bytes(number % 251 for number in range(size))
+    text = "aд\0\udc80" * (size // 4)
+    assert token(data) == of_bytes(data)
+    assert token(text) == of_bytes(text.encode("utf-8", "surrogatepass"), b"S")
+    assert token("x" * size) == of_bytes(b"x" * size, b"S")
+    assert token(bytearray(data)) == Encoder().node(b"bytearray", of_bytes(data))
+    numbers = arrays.array("q", range(size))
+    assert token(numbers) == Encoder().node(b"array", token("q"), of_bytes(numbers.tobytes()))
+    for view in (memoryview(data), memoryview(data)[::-1], memoryview(numbers)):
+        parts = token(view.format), token(view.shape), of_bytes(view.tobytes())
+        assert token(view) == Encoder().node(b"memoryview", *parts)
+
+
+def test_a_long_text_among_others_counts_by_its_characters() -> None:
+    size = columns.PIECE_CHARACTERS
+    for letter in ("д", "\ud800", "\0"):
+        texts = [letter * (size + number) for number in range(10)]
+        assert token(texts) == token([str(one) for one in texts])
+        for place in (0, 9):
+            for changed in (texts[place][:-1], texts[place][:-1] + "\ufffd", texts[place] + "\0"):
+                others = list(texts)
+                others[place] = changed
+                assert token(others) != token(texts)
+        assert token([*texts[:8], texts[8] + texts[9]]) != token(texts)
 
 
 def test_dicts_count_by_what_they_hold_and_not_by_how_it_is_kept() -> None:

@@ -21,7 +21,7 @@ from s3kv_flow.keys.classes import plain_member
 from s3kv_flow.keys.handlers.objects import attributes, by_reduce
 from s3kv_flow.keys.source import module_name
 from s3kv_flow.keys.state import state_of
-from s3kv_flow.keys.token import BY_BASE, EXACT, Encoder, Handler
+from s3kv_flow.keys.token import BY_BASE, EXACT, PIECE, Encoder, Handler
 
 _pack_days = struct.Struct("<I").pack
 _pack_clock = struct.Struct("<4BI").pack
@@ -73,17 +73,27 @@ def _frozenset(value: frozenset[Any], encoder: Encoder) -> bytes:
 
 @_for(bytearray)
 def _bytearray(value: bytearray, encoder: Encoder) -> bytes:
-    return encoder.record(b"bytearray", bytes(value))
+    # Slices are copies: whoever holds the buffer forbids other threads to change its size.
+    pieces = (value[at : at + PIECE] for at in range(0, len(value), PIECE))
+    return encoder.node(b"bytearray", encoder.buffer(len(value), pieces))
 
 
 @_for(memoryview)
 def _memoryview(value: memoryview, encoder: Encoder) -> bytes:
-    return encoder.record(b"memoryview", value.format, value.shape, value.tobytes())
+    form, shape = encoder.token(value.format), encoder.token(value.shape)
+    try:
+        held: memoryview | bytes = value.cast("B") if value.c_contiguous else value.tobytes()
+    except TypeError:  # of a form that `struct` has and memoryview does not read, or empty
+        held = value.tobytes()
+    return encoder.node(b"memoryview", form, shape, encoder.buffer(value.nbytes, [held]))
 
 
 @_for(array.array)
 def _array(value: array.array[Any], encoder: Encoder) -> bytes:
-    return encoder.record(b"array", value.typecode, value.tobytes())
+    step = PIECE // value.itemsize
+    pieces = (value[at : at + step].tobytes() for at in range(0, len(value), step))
+    size = len(value) * value.itemsize
+    return encoder.node(b"array", encoder.token(value.typecode), encoder.buffer(size, pieces))
 
 
 @_for(collections.OrderedDict)
