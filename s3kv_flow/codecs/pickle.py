@@ -11,7 +11,6 @@ from typing import Any
 from s3kv_flow._model import Buffer
 from s3kv_flow.codecs.base import Encoded
 from s3kv_flow.errors import UnhashableArgumentError
-from s3kv_flow.keys import code as code
 from s3kv_flow.keys import handlers as handlers
 from s3kv_flow.keys.source import module_name
 from s3kv_flow.keys.token import Encoder

@@ -18,12 +18,12 @@ from s3kv_flow.keys.token import Encoder
 _SCRIPT: Final = """
 import sys
 sys.path[:] = {path!r}
+__file__ = {main!r}  # a class of a script is known by the script's name
 import cloudpickle
 with open({file!r}, "rb") as file:
     value = cloudpickle.load(file)
-from s3kv_flow.keys import handlers
-from s3kv_flow.keys.token import Encoder
-print(Encoder().token(value).hex())
+from s3kv_flow.testing.keys import token
+print(token(value))
 """
 SECONDS: Final = 120
 
@@ -113,7 +113,8 @@ def tokens_elsewhere(value: Any, *, seeds: tuple[str, ...]) -> list[str]:
         file = Path(folder) / "value"
         file.write_bytes(cloudpickle.dumps(value))
         path = [os.path.abspath(entry) for entry in sys.path]
-        script = _SCRIPT.format(path=path, file=str(file))
+        main = getattr(sys.modules["__main__"], "__file__", None)
+        script = _SCRIPT.format(path=path, file=str(file), main=main)
         found = []
         for seed in seeds:
             done = subprocess.run(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import subprocess
+import sys
 
 import msgspec
 import numpy as np
@@ -162,3 +164,14 @@ def test_a_file_of_dags_is_known_by_its_name_wherever_it_lies(tmp_path):
         keys.append(s3kv.testing.memory_store().cached(module.step).key(module.Own()))
     assert keys[0] == keys[1]
     assert keys[0].startswith("cache/pipeline.step/")
+
+
+def test_users_types_can_be_tested_before_anything_is_cached(tmp_path):
+    script = tmp_path / "first.py"
+    script.write_text(
+        "from s3kv_flow.testing import assert_same_key, assert_stable_key\n"
+        "class Own:\n    x = 1\n"
+        "assert_same_key(Own(), Own())\n"
+        "assert_stable_key(Own())\n"
+    )
+    subprocess.run([sys.executable, script], check=True, timeout=60)
