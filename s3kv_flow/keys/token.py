@@ -2,7 +2,8 @@
 
 A scalar is written inline as a tag, its length and its payload. Everything else is ``#`` and a
 digest of (scheme, tag, child tokens), so a token has bounded size and the walk needs memory for
-one path only. Shared and copied parts look alike; a cycle is a reference back by depth.
+one path only. Shared and copied parts look alike; a cycle is a reference back by depth, and what is
+met again inside of a cycle a reference by number.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ TOO_LONG: Final = b""
 #: Dicts of no more names are packed whole: so many values stay in the processor's cache from being
 #: looked at to being packed.
 WHOLE: Final = 1024
+
+#: So much of what lies on cycles is visited only to find an order for what looks alike.
+MOST_ASIDE: Final = 20_000
 
 #: Longer text is encoded and hashed so many characters at a time, other buffers so many bytes: the
 #: memory that a key takes does not grow with what is hashed.
@@ -101,6 +105,10 @@ SCALARS: Final[dict[type, Callable[[Any], bytes]]] = {
 }
 
 
+class _NeedsOrderError(Exception):
+    """What has no order holds references by number, which depend on what was visited before."""
+
+
 class Encoder:
     """One walk over one call's values.
 
@@ -113,7 +121,10 @@ class Encoder:
         with all the code it reaches.
     """
 
-    __slots__ = ("_kept", "_lowest", "_memo", "_stack", "code", "digest")
+    __slots__ = (
+        *("_aside", "_cyclic", "_in_cycles", "_kept", "_lowest", "_memo", "_ordered", "_stack"),
+        *("code", "digest"),
+    )
 
     def __init__(
         self, digest: Digest = XXH3_128, code: Callable[[Any, Encoder], bytes] | None = None
@@ -124,6 +135,11 @@ class Encoder:
         self._memo: dict[int, bytes] = {}
         self._kept: list[Any] = []  # keeps ids in the memo from being given out again
         self._lowest = 0
+        # What was met on cycles that are not closed yet: its number, and how far up it refers.
+        self._in_cycles: dict[int, tuple[int, int]] = {}
+        self._cyclic: dict[int, None] = {}  # what lies on closed cycles
+        self._ordered = False
+        self._aside = 0
 
     def token(self, value: Any) -> bytes:
         """Give the token of any value.
@@ -190,31 +206,103 @@ class Encoder:
         identity = id(value)
         known = self._memo.get(identity)
         if known is not None:
+            if self._cyclic and not self._ordered and identity in self._cyclic:
+                raise _NeedsOrderError
             return known
         stack = self._stack
         depth = stack.get(identity)
         if depth is not None:
             self._lowest = min(self._lowest, depth)
             return b"^" + _pack_count(len(stack) - depth)
+        if identity in self._in_cycles:
+            return self._again(identity)
         depth = len(stack)
         if depth > ORDINARY_DEPTH:
             check_depth()
         outer, self._lowest = self._lowest, depth + 1
+        before = len(self._in_cycles)
         stack[identity] = depth
         try:
             handler = EXACT.get(type(value))
             token = handler(value, self) if handler is not None else self._inexact(value)
-        except BaseException:
+        except BaseException as error:
             self._lowest = outer
-            raise
+            self._forget(before, len(self._cyclic))
+            if depth or not isinstance(error, _NeedsOrderError):
+                raise
+            token = b""
         finally:
             del stack[identity]
-        if self._lowest >= depth:  # no reference back leaves this part
+        if not token:
+            self._forget(0, 0)
+            self._ordered = True
+            return self._compound(value)
+        self._kept.append(value)
+        if self._lowest > depth:  # no reference back leaves this part
             self._memo[identity] = token
-            self._kept.append(value)
-            self._lowest = outer
+        elif self._lowest == depth:
+            self._close(identity, token, before)
         else:
-            self._lowest = min(outer, self._lowest)
+            self._in_cycles[identity] = len(self._in_cycles), self._lowest
+            outer = min(outer, self._lowest)
+        self._lowest = outer
+        if not depth and self._cyclic:  # the token of another argument does not depend on this one
+            self._forget(0, 0)
+        return token
+
+    def _again(self, identity: int) -> bytes:
+        """Give a reference to what was met before on the same cycle.
+
+        Without it, a graph would be written once for each way through it. The number depends on
+        what was visited in between, so from here on everything is visited in an order of its own.
+        """
+        if not self._ordered:
+            raise _NeedsOrderError
+        number, lowest = self._in_cycles[identity]
+        self._lowest = min(self._lowest, lowest)
+        return b"=" + _pack_count(len(self._in_cycles) - number)
+
+    def _close(self, identity: int, token: bytes, before: int) -> None:
+        """Let what lies on the cycles through a value be known as its parts from here on."""
+        self._memo[identity] = token
+        self._cyclic[identity] = None
+        while len(self._in_cycles) > before:
+            part, (number, _) = self._in_cycles.popitem()
+            self._memo[part] = self.node(b"part", token, _pack_count(number - before))
+            self._cyclic[part] = None
+
+    def _forget(self, in_cycles: int, cyclic: int) -> None:
+        """Forget all but so many of what lies on cycles, and on those that are closed."""
+        while len(self._in_cycles) > in_cycles:
+            self._in_cycles.popitem()
+        while len(self._cyclic) > cyclic:
+            del self._memo[self._cyclic.popitem()[0]]
+
+    def in_order(self, items: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
+        """Give pairs in the order of their first values' tokens, where it matters in which they are visited."""
+        if not self._ordered:
+            return items
+        held = list(items)
+        tokens = [self._outline(first) for first, _ in held]
+        if len(set(tokens)) < len(tokens):
+            tokens = [self._visit_aside(first) for first, _ in held]
+        return [held[place] for place in sorted(range(len(held)), key=tokens.__getitem__)]
+
+    def _outline(self, value: Any) -> bytes:
+        is_scalar = type(value) in SCALARS
+        return self.token(value) if is_scalar else _Outline(self.digest, self.code).token(value)
+
+    def _visit_aside(self, value: Any) -> bytes:
+        """Give the token that a value has if it is visited next, and leave all as if it had not been."""
+        in_cycles, cyclic = len(self._in_cycles), len(self._cyclic)
+        token = self.token(value)
+        self._aside += len(self._in_cycles) - in_cycles + len(self._cyclic) - cyclic
+        self._forget(in_cycles, cyclic)
+        if self._aside > MOST_ASIDE:
+            raise UnhashableArgumentError(
+                "sets of objects that look alike and refer to each other have no order",
+                way_out="Say what to hash with key=..., or teach their type with __s3kv_key__.",
+            )
         return token
 
     def _inexact(self, value: Any) -> bytes:
@@ -302,7 +390,7 @@ class Encoder:
         pairs = []
         key: Any = None
         try:
-            for key, value in items:
+            for key, value in self.in_order(items):
                 pairs.append(token(key) + token(value))
         except UnhashableArgumentError as error:
             error.within(f"[{_shown(key)}]")
@@ -341,7 +429,8 @@ class Encoder:
 
     def _by_token(self, value: dict[Any, Any]) -> tuple[list[Any], list[Any], list[bytes]]:
         """Give a dict's keys, its values and the keys' tokens, in the order of these."""
-        keys, held, tokens = list(value), list(value.values()), list[bytes]()
+        items = list(self.in_order(value.items()))
+        keys, held, tokens = [key for key, _ in items], [one for _, one in items], list[bytes]()
         try:
             self._each(keys, tokens)
         except UnhashableArgumentError as error:
@@ -353,6 +442,8 @@ class Encoder:
 
     def unordered(self, tag: bytes, values: Iterable[Any]) -> bytes:
         """Give the token of values in no order."""
+        if self._ordered:
+            values = [value for value, _ in self.in_order((value, None) for value in values)]
         return self.node(tag, *sorted(map(self.token, values)))
 
     def record(self, tag: bytes, *values: Any) -> bytes:
@@ -366,6 +457,25 @@ class Encoder:
         except UnhashableArgumentError as error:
             error.within(f".{name}")
             raise
+
+
+class _Outline(Encoder):
+    """Gives what a value is at first sight: what is inside of its parts does not count."""
+
+    __slots__ = ()
+
+    def __init__(self, digest: Digest, code: Callable[[Any, Encoder], bytes] | None) -> None:
+        super().__init__(digest, code)
+        self._ordered = True
+
+    def _compound(self, value: Any) -> bytes:
+        return super()._compound(value) if len(self._stack) < 2 else b"~"
+
+    def _again(self, identity: int) -> bytes:
+        return b"~"
+
+    def in_order(self, items: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
+        return items
 
 
 def _package(kind: type) -> str:

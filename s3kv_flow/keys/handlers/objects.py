@@ -141,7 +141,7 @@ def _is_stable(value: Any, digest: Digest) -> bool:
 def attributes(held: dict[Any, Any], encoder: Encoder) -> bytes:
     """Give the token of attributes by name, in no order."""
     pairs = []
-    for name, value in held.items():
+    for name, value in encoder.in_order(held.items()):
         pairs.append(encoder.token(name) + encoder.attribute(str(name), value))
     return encoder.node(b"attributes", *sorted(pairs))
 
