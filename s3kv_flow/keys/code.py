@@ -1,9 +1,9 @@
 """What a function is: its own code, and all user code and data it reaches.
 
 The functions and classes that one function reaches form a graph, with cycles. It is walked from
-the root, breadth first; each part is encoded once, referring to others by the number under which
-the walk met them. So a walk is linear, recursion needs no special care, and equal graphs get equal
-tokens.
+the root, breadth first; each part is encoded once, referring to others by their own text. So a
+walk is linear, recursion needs no special care, and equal graphs get equal tokens, in whatever order
+they are walked.
 
 A walk leaves *guards*: all that it read and that could change while the process lives. The next
 call only checks them, mostly by identity, and walks again when one has changed.
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import collections
 import dataclasses
 import datetime
 import enum
@@ -144,41 +145,40 @@ class _Walk:
         self.guards = Guards()
         self._deep = deep
         self._encoder = Encoder(digest, self.refer)
-        self._numbers: dict[int, int] = {}
+        self._labels: dict[int, bytes] = {}
+        self._alike: collections.Counter[bytes] = collections.Counter()
         self._parts: list[Any] = []
         #: What each function and class is made of, without what it refers to.
         self.parts: dict[str, bytes] = {}
         self._root = root
         if root is not None:
-            if isinstance(root, types.FunctionType):
-                self._number(root)
-            else:
-                self._parts.append(root)
+            self._parts.append(root)
+            self._labels[id(root)] = b"u"
 
     def refer(self, value: Any, encoder: Encoder) -> bytes:
         """Give a reference to a part of the graph, which is visited in its turn."""
-        return b"u" + SCALARS[int](self._number(value))
-
-    def _number(self, value: Any) -> int:
-        number = self._numbers.get(id(value))
-        if number is None:
-            number = self._numbers[id(value)] = len(self._parts)
+        label = self._labels.get(id(value))
+        if label is None:
+            own = _label(value, self._encoder.digest)
+            self._alike[own] += 1  # only where nothing but what they reach tells them apart
+            label = self._labels[id(value)] = b"u" + own + SCALARS[int](self._alike[own])
             self._parts.append(value)
-        return number
+        return label
 
     def run(self) -> bytes:
         tokens = []
         position = 0
         while position < len(self._parts):
             part = self._parts[position]
+            label = self._labels.get(id(part), b"")
             if isinstance(part, types.FunctionType):
-                tokens.append(self._function(part))
+                tokens.append(label + self._function(part))
             elif isinstance(part, type):
-                tokens.append(self._class(part))
+                tokens.append(label + self._class(part))
             else:  # a callable object at the root
                 tokens.append(self._data(part, "function"))
             position += 1
-        return self._encoder.node(b"code", *tokens)
+        return self._encoder.node(b"code", *tokens[:1], *sorted(tokens[1:]))
 
     # Functions
 
@@ -353,6 +353,21 @@ _OF_EVERY_MODULE: Final = frozenset(
         "__spec__",
     ]
 )
+
+
+def _label(value: Any, digest: Digest) -> bytes:
+    """Tell functions and classes apart, as far as it can be seen in themselves."""
+    encoder = Encoder(digest)
+    if isinstance(value, type):
+        return encoder.record(b"class", _name(value))
+    node = source.node_of(value)
+    text = (
+        tree_token(node, encoder) if node is not None else bytecode_token(value.__code__, encoder)
+    )
+    held = [*map(contents, value.__closure__ or ()), *(value.__defaults__ or ())]
+    return encoder.node(
+        b"function", text, *(SCALARS[type(one)](one) for one in held if type(one) in SCALARS)
+    )
 
 
 def _bytes_of(value: Any) -> int:

@@ -352,3 +352,48 @@ def test_annotations_of_models_have_no_addresses() -> None:
     first, second = compiled(text)(), compiled(text)()
     assert Encoder().token(first) == Encoder().token(second)
     assert Encoder().token(compiled(text.replace("v: 1", "v: 2"))()) != Encoder().token(first)
+
+
+SEVERAL = """
+def a(x): return x + LIMIT
+def b(x): return x + 2
+class A:
+    y = 1
+class B(A):
+    y = 2
+def made(by):
+    def times(x): return x * by
+    return times
+LIMIT = 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("held", "other", "edits"),
+    [
+        (
+            "{a, b, A, B, made(1), made(2)}",
+            "{made(2), made(1), B, A, b, a}",
+            ["LIMIT = 1|LIMIT = 2", "x + 2|x + 3", "y = 1|y = 9", "made(2)|made(3)"],
+        ),
+        ("{'a': a, 'b': b}", "{'b': b, 'a': a}", ["x + 2|x + 3", "'b': b|'b': a"]),
+        ("{A: 1, B: 2}", "{B: 2, A: 1}", ["y = 1|y = 9", "A: 1|A: 2"]),
+        (
+            "{'a': [made(1)], 'b': [made(2)]}",
+            "{'b': [made(2)], 'a': [made(1)]}",
+            ["made(2)|made(1)", "x * by|x + by"],
+        ),
+    ],
+)
+def test_the_order_of_code_in_sets_and_dicts_does_not_count(
+    held: str, other: str, edits: list[str]
+) -> None:
+    text = SEVERAL + "HELD = %s\ndef f(d): return HELD"
+    kept, keys = [], set()
+    for one in (held, other) * 3:
+        kept.append((compiled(text % one), bytearray(len(kept) * 5000)))
+        keys.add(key(kept[-1][0], 1))
+    assert len(keys) == 1
+    for edit in edits:
+        edited = (text % held).replace(*edit.split("|"))
+        assert key(compiled(edited), 1) not in keys
