@@ -12,12 +12,13 @@ tokens.
 from __future__ import annotations
 
 import struct
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError
-from s3kv_flow.keys.plain import CONTAINER, CONTAINERS, pack
+from s3kv_flow.keys.plain import CONTAINER, CONTAINERS, pack, sample
 
 #: So few values are written as tokens.
 FEW: Final = 8
@@ -41,9 +42,8 @@ NARROW: Final = 16
 #: Nested plain values are packed so many at first, then as many as make a piece.
 FIRST: Final = 64
 
-#: So much is packed or joined at a time, as far as a sample of so many texts tells.
+#: So much is joined at a time.
 PIECE_CHARACTERS: Final = 1 << 17
-SAMPLES: Final = 16
 
 _count = struct.Struct("<Q").pack
 _NAN: Final = float("nan")
@@ -115,11 +115,10 @@ def write(values: Sequence[Any], out: Parts, each: Each, deepest: int = DEEPEST)
 
 def _plain(values: list[Any], out: Parts, deepest: int) -> int:
     """Write values piece by piece as long as they are plain; give their number."""
-    if type(values[0]) is str:
-        # A text keeps the UTF-8 that it is asked for: beyond ASCII a long list of them would grow.
-        sample = values[:: len(values) // SAMPLES + 1]
-        if not all(one.isascii() for one in sample if type(one) is str):
-            return 0
+    # A text keeps the UTF-8 that it is asked for: beyond ASCII a long list of them would grow.
+    few = sample(values) if type(values[0]) is str else ()
+    if not all(one.isascii() for one in few if type(one) is str):
+        return 0
     at, size = 0, FIRST if type(values[0]) in CONTAINERS else len(values)
     while at < len(values):
         piece = values if size >= len(values) else values[at : at + size]  # each copy costs
@@ -157,14 +156,15 @@ def _floats(values: Sequence[float], out: Parts, each: Each, deepest: int) -> No
 
 def _texts(values: Sequence[str], out: Parts, each: Each, deepest: int) -> None:
     out.append(b"t")
-    longest = max(map(len, values[:: len(values) // SAMPLES + 1]))
-    at = 0
+    ends = list(accumulate(map(len, values)))
+    at = done = 0
     while at < len(values):
         # Where it is cut does not show in what is written.
-        piece = values[at : at + PIECE_CHARACTERS // (longest + 1) + 1]
+        end = max(at + 1, bisect_right(ends, done + PIECE_CHARACTERS, at))
+        piece = values[at:end]
+        at, done = end, ends[end - 1]
         if len(piece) == 1 and len(piece[0]) > PIECE_CHARACTERS:
             _long_text(piece[0], out)
-            at += 1
             continue
         text = "\0".join(piece).encode("utf-8", "surrogatepass")
         if text.count(b"\0") != len(piece) - 1:
@@ -175,8 +175,6 @@ def _texts(values: Sequence[str], out: Parts, each: Each, deepest: int) -> None:
         out += (text, b"\0")
         if len(text) > PIECE_CHARACTERS:
             out.flush()
-        at += len(piece)
-        longest = max(longest, len(text) // len(piece))
 
 
 def _long_text(value: str, out: Parts) -> None:

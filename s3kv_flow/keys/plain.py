@@ -32,9 +32,14 @@ _EXACT: Final = (
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
 
-#: No more is packed at once, as far as a sample of the text tells.
+#: No more is packed at once.
 LARGEST: Final = 1 << 22
+
+#: A sample of texts: so many of the first, and as many of all, for what repeats in some rhythm.
 SAMPLES: Final = 16
+
+#: So many texts are joined at a time to see that they are.
+JOINED: Final = 128
 
 #: Containers of one size are taken apart by place, for what stands at one place is of one type as a
 #: rule: at most so many places of at least so many containers.
@@ -85,28 +90,26 @@ class _Look:
         self.columns.append((list(values.values()) if isinstance(values, dict) else values, 0))
         while self.columns:
             column, depth = self.columns.pop()
-            begins_with_text = type(column[0]) is str
-            if begins_with_text and not self._takes_text_of(column):
-                return False
-            if begins_with_text and _are_texts(column):
-                continue
+            if type(column[0]) is str:
+                size = _size_of_texts(column, LARGEST - self.text)
+                self.text += size or 0
+                if self.text > LARGEST:
+                    return False
+                if size is not None:
+                    continue
             types = list(map(type, column))
             kinds = {types[0]}
             if types.count(types[0]) < len(types):
                 kinds = set(types)
-            if str in kinds and not begins_with_text and not self._takes_text_of(column):
-                return False
             if not kinds <= PLAIN or (float in kinds and _has_nan(column, kinds)):
                 return False
+            if str in kinds:
+                self.text += sum([len(one) for one in column if type(one) is str])
+                if self.text > LARGEST:
+                    return False
             if kinds & CONTAINERS and not self._takes_apart(column, kinds, depth):
                 return False
         return True
-
-    def _takes_text_of(self, column: Sequence[Any]) -> bool:
-        """Whether the text of a sample is not too much, with all there was before."""
-        sample = column[:: len(column) // SAMPLES + 1]
-        self.text += sum([len(one) for one in sample if type(one) is str])
-        return self.text <= LARGEST
 
     def _takes_apart(self, column: Sequence[Any], kinds: set[type], depth: int) -> bool:
         """Whether the containers of a column hold not too much; what they hold is looked at next."""
@@ -125,13 +128,29 @@ class _Look:
         return True
 
 
-def _are_texts(column: Sequence[Any]) -> bool:
-    """Whether there is nothing but text, and subclasses, which ormsgpack refuses."""
+def sample(values: Sequence[Any]) -> list[Any]:
+    """Give a few of many values."""
+    return [*values[:SAMPLES], *values[:: len(values) // SAMPLES + 1]]
+
+
+def _size_of_texts(column: Sequence[Any], most: int) -> int | None:
+    """Give the characters of all texts, or more than ``most``; None where there is something else.
+
+    Subclasses of text, which ormsgpack refuses, pass for it.
+    """
+    few = [len(one) for one in sample(column) if type(one) is str]
+    size = sum(few) * len(column) // (2 * SAMPLES)  # no less than what they let expect
+    if size > 2 * most:
+        return size
+    size = 0
     try:
-        "".join(column)
+        for at in range(0, len(column), JOINED):
+            size += len("".join(column[at : at + JOINED]))
+            if size > most:
+                break
     except TypeError:
-        return False
-    return True
+        return None
+    return size
 
 
 def _has_nan(column: Sequence[Any], kinds: set[type]) -> bool:
@@ -139,7 +158,7 @@ def _has_nan(column: Sequence[Any], kinds: set[type]) -> bool:
         total = sum(column)
         if total == total:  # no NaN, nor infinities of both signs
             return False
-    return bool([None for value in column if value != value])
+    return bool([None for value in column if type(value) is float and value != value])
 
 
 def _containers(column: Sequence[Any]) -> list[Any]:
