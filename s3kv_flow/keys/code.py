@@ -463,8 +463,25 @@ def _function_handler(value: types.FunctionType, encoder: Encoder) -> bytes:
     if registry is not None:
         return encoder.record(b"singledispatch", inspect.unwrap(value), dict(registry))
     if not source.is_user_function(value):
-        return encoder.record(b"installed", _public_name(value))
+        return _installed(value, encoder)
     return _code(value, encoder)
+
+
+def _installed(value: types.FunctionType, encoder: Encoder) -> bytes:
+    """Give the token of a function of a package: its name, and what it was made with if that is not all."""
+    name = encoder.record(b"installed", _public_name(value))
+    found: Any = sys.modules.get(value.__module__)
+    for part in value.__qualname__.split("."):
+        found = vars(found).get(part) if isinstance(found, (type, types.ModuleType)) else None
+    if plain_member(found) is value:
+        return name
+    code = value.__code__
+    parts = [] if os.path.isfile(code.co_filename) else [bytecode_token(code, encoder)]
+    for cell, held in zip(code.co_freevars, map(contents, value.__closure__ or ())):
+        parts.append(encoder.token(cell))
+        parts.append(b"missing" if held is MISSING else encoder.attribute(cell, held))
+    made_with = (value.__defaults__, value.__kwdefaults__)
+    return encoder.node(b"made", name, *map(encoder.token, made_with), *parts)
 
 
 def _registry_of(function: types.FunctionType) -> Any:

@@ -23,6 +23,9 @@ def state_of(value: Any) -> dict[str, Any]:
     return {**held, **without_cached(kind, getattr(value, "__dict__", {}))}
 
 
+#: What attrs keeps of a hash, and scikit-learn of the identity of a list.
+_OF_LIBRARIES = frozenset({"_attrs_cached_hash", "_stop_words_id"})
+
 #: Of a type that was made by a class statement (`Py_TPFLAGS_HEAPTYPE`).
 _HEAP_TYPE = 1 << 9
 
@@ -33,7 +36,7 @@ def without_cached(kind: type, state: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 def _is_cached(kind: type, name: Any) -> bool:
-    if name == "_attrs_cached_hash":
+    if name in _OF_LIBRARIES:
         return True
     for base in kind.__mro__:
         if name in vars(base):

@@ -328,7 +328,7 @@ class Encoder:
                 if token is not None:
                     return token
         for base, inherited in BY_BASE:
-            if isinstance(value, base):
+            if issubclass(kind, base):  # the type itself: what is said of `__class__` may be a lie
                 return inherited(value, self)
         for fallback in FALLBACKS:
             token = fallback(value, self)

@@ -7,10 +7,13 @@ import dataclasses
 import datetime
 import decimal
 import functools
+import gettext
 import http.client
 import operator
+import pathlib
 import pickle
 import random
+import struct
 import tracemalloc
 import types
 import typing
@@ -18,6 +21,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import attrs
 import numpy as np
@@ -29,6 +33,7 @@ import pydantic
 import pytest
 from scipy import sparse, stats
 from sklearn import neighbors
+from sklearn.feature_extraction import text
 
 from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys.token import Encoder
@@ -120,6 +125,80 @@ def union(*codes: int) -> Any:
     return pa.UnionArray.from_sparse(pa.array(codes, pa.int8()), children)
 
 
+class Coordinates(pd.api.extensions.ExtensionDtype):  # type: ignore[misc]
+    name = "coordinates"
+    type = object
+
+    def __init__(self, system: str) -> None:
+        self.system = system
+
+    @classmethod
+    def construct_array_type(cls) -> type:
+        return Places
+
+
+class Places(pd.api.extensions.ExtensionArray):  # type: ignore[misc]
+    def __init__(self, values: Any, system: str) -> None:
+        self.values = list(values)
+        self.system = system
+
+    @property
+    def dtype(self) -> Coordinates:
+        return Coordinates(self.system)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.values[place]
+
+    def copy(self) -> Places:
+        return Places(self.values, self.system)
+
+
+def places(values: Any, system: str) -> Any:
+    return pd.Series(Places(values, system))
+
+
+class Numbers(pl.Series):
+    pass
+
+
+class Plan(pl.LazyFrame):
+    pass
+
+
+class Sparse(sparse.csr_array):  # type: ignore[misc]
+    pass
+
+
+class Place(type(pathlib.Path())):  # type: ignore[misc]
+    pass
+
+
+def add(x: Any) -> Any:
+    return x + 1
+
+
+def take(x: Any) -> Any:
+    return x - 1
+
+
+def mapped(function: Any) -> Any:
+    return pl.LazyFrame({"a": [1]}).map_batches(function)
+
+
+def of_each(function: Any) -> Any:
+    return pl.col("a").map_batches(function, return_dtype=pl.Int64)
+
+
+def spawned(times: int) -> Any:
+    generator = np.random.default_rng(1)
+    if times:
+        generator.bit_generator.seed_seq.spawn(times)  # type: ignore[attr-defined]
+    return generator
+
+
 CATEGORIES = list(range(200))
 IN_BETWEEN = [*CATEGORIES[:100], 1000, *CATEGORIES[101:]]
 
@@ -170,6 +249,35 @@ DIFFERENT: list[Callable[[], tuple[Any, Any]]] = [
         types.MappingProxyType(OrderedDict(b=2, a=1)),
     ),
     lambda: (pd.Timestamp("5000-01-01"), pd.Timestamp("5000-01-02")),
+    lambda: (attrs.converters.default_if_none(1), attrs.converters.default_if_none(2)),
+    lambda: (attrs.converters.pipe(int, str), attrs.converters.pipe(str, int)),
+    lambda: (gettext.c2py("n > 1"), gettext.c2py("n > 2")),
+    lambda: (mapped(add), mapped(take)),
+    lambda: (mapped(lambda x: x + 1), mapped(lambda x: x + 2)),
+    lambda: (of_each(add), of_each(take)),
+    lambda: (Numbers([1]), pl.Series([1])),
+    lambda: (Plan({"a": [1]}), pl.LazyFrame({"a": [1]})),
+    lambda: (pl.LazyFrame({"a": [1]}), pl.LazyFrame({"a": [2]})),
+    lambda: (Sparse([[1]]), sparse.csr_array([[1]])),
+    lambda: (Place("/a"), pathlib.Path("/a")),
+    lambda: (places([1], "a"), places([1], "b")),
+    lambda: (places([1], "a"), places([2], "a")),
+    lambda: (spawned(0), spawned(1)),
+    lambda: (pd.RangeIndex(1, 5), pd.RangeIndex(0, 4)),
+    lambda: (
+        pd.date_range("2020", periods=3),
+        pd.DatetimeIndex(["2020-01-01", "2020-01-02", "2020-01-03"]),
+    ),
+    lambda: (pd.Index(["a"], dtype="string"), pd.Index(["a"], dtype=object)),
+    lambda: (np.dtype("i1, i8", align=True), np.dtype("i1, i8")),
+    lambda: (np.dtype([(("t", "a"), "i1")]), np.dtype([(("u", "a"), "i1")])),
+    lambda: (pd.ArrowDtype(pa.timestamp("s")), pd.ArrowDtype(pa.timestamp("ms"))),
+    lambda: (pd.SparseDtype(float, 0.0), pd.SparseDtype(float, 1.0)),
+    lambda: (np.complex128(complex("nan+1j")), np.complex128(complex("nan+2j"))),
+    lambda: ({"a": 1, "b": 2}.values(), {"a": 2, "b": 1}.values()),
+    lambda: ({"a": 1}.keys(), {"a": 1}.items()),
+    lambda: (struct.Struct("<i"), struct.Struct(">i")),
+    lambda: (property(add), property(take)),
 ]
 
 
@@ -248,6 +356,17 @@ def test_hashing_a_value_changes_no_key() -> None:
     assert Encoder().token(value) == before == Encoder().token(pickle.loads(pickle.dumps(value)))
 
 
+def sliced(*lengths: int) -> pl.DataFrame:
+    whole = pl.DataFrame({"a": range(10), "s": [str(n) for n in range(10)]})
+    parts = [whole[start:end] for start, end in zip((0, *lengths), (*lengths, 10))]
+    return pl.concat(parts, rechunk=False)
+
+
+def looked_at(error: Exception) -> Exception:
+    assert not vars(error)
+    return error
+
+
 def diagonals(outside: float) -> Any:
     return sparse.dia_array(([[outside, 1.0, 2.0]], [1]), shape=(3, 3))
 
@@ -262,6 +381,33 @@ SAME: list[Callable[[], tuple[Any, Any]]] = [
         State({frozenset({2}): 2, frozenset({1}): 1}),
     ),
     lambda: (pd.offsets.CustomBusinessDay(), pd.offsets.CustomBusinessDay()),
+    lambda: (attrs.converters.default_if_none(1), attrs.converters.default_if_none(1)),
+    lambda: (gettext.c2py("n > 1"), gettext.c2py("n > 1")),
+    lambda: (mapped(add), mapped(add)),
+    lambda: (of_each(lambda x: {1, x}), of_each(lambda x: {1, x})),
+    lambda: (sliced(3).lazy(), sliced(5, 8).lazy()),
+    lambda: (pl.lit(sliced(3)["s"]), pl.lit(sliced(5, 8)["s"])),
+    lambda: (places([1], "a"), places([1], "a")),
+    lambda: (spawned(1), pickle.loads(pickle.dumps(spawned(1)))),
+    lambda: (pd.RangeIndex(0, 10, 3), pd.RangeIndex(0, 12, 3)),
+    lambda: (pd.RangeIndex(5, 5), pd.RangeIndex(0)),
+    lambda: (pd.RangeIndex(5, 6), pd.RangeIndex(5, 7, 2)),
+    lambda: (np.zeros(2, np.dtype("i1, i8", align=True)), np.zeros(2, "i1, i8")),
+    lambda: (
+        sparse.dia_array(([[1, 2, 9, 9]], [0]), shape=(2, 2)),
+        sparse.dia_array(([[1, 2]], [0]), shape=(2, 2)),
+    ),
+    lambda: (
+        sparse.dia_array(([[1, 2]], [0]), shape=(2, 4)),
+        sparse.dia_array(([[1, 2, 0, 0]], [0]), shape=(2, 4)),
+    ),
+    lambda: (
+        np.complex128(complex("nan+1j")),
+        np.array([0x7FF8000000000001, 0x3FF0000000000000], "u8").view("c16")[0],
+    ),
+    lambda: (looked_at(ValueError("a")), ValueError("a")),
+    lambda: ({"a": 1, "b": 2}.keys(), {"b": 2, "a": 1}.keys()),
+    lambda: ({"a": 1, "b": 2}.items(), {"b": 2, "a": 1}.items()),
 ]
 
 
@@ -343,6 +489,33 @@ def test_a_large_object_is_not_copied_for_the_sake_of_a_warning() -> None:
         assert tracemalloc.get_traced_memory()[1] < 4_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", [neighbors.KDTree, neighbors.BallTree])
+def test_asking_a_tree_of_neighbours_changes_no_key(kind: Any) -> None:
+    points = np.arange(120.0).reshape(40, 3)
+    tree, estimator = kind(points), neighbors.NearestNeighbors().fit(points)
+    before = Encoder().token([tree, estimator])
+    tree.query(points[:2])
+    estimator.kneighbors(points[:2])
+    assert (
+        Encoder().token([tree, estimator]) == before == Encoder().token([kind(points), estimator])
+    )
+    assert_different_keys(tree, kind(points, metric="manhattan"), kind(points + 1))
+
+
+@pytest.mark.parametrize("kind", [text.CountVectorizer, text.TfidfVectorizer])
+def test_a_fitted_vectorizer_has_one_key(kind: Any) -> None:
+    def fitted() -> Any:
+        return kind(stop_words=["the", "a"]).fit(["the cat", "a dog"])
+
+    kept = [fitted() for _ in range(3)]
+    assert_same_key(*kept, pickle.loads(pickle.dumps(kept[0])))
+
+
+def test_a_class_that_lies_about_itself_has_the_key_of_what_it_is() -> None:
+    assert Encoder().token(mock.Mock(spec=pathlib.Path))
+    assert Encoder().token(mock.Mock(spec=set)) != Encoder().token(set())
 
 
 def test_categories_inside_of_lists_do_not_depend_on_what_came_before() -> None:

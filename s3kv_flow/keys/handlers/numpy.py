@@ -47,15 +47,16 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
         held = {name: one for name, one in state_of(value).items() if not name.startswith("_mmap")}
         return encoder.node(b"numpy subclass", encoder.token(kind), plain, encoder.token(held))
     if isinstance(value, np.generic) and kind.__module__ == "numpy":
-        if value.dtype.kind == "f" and value != value:  # a scalar's payload does not count
-            value = kind("nan")
-        return array(np.asarray(value), encoder, b"numpy scalar")
+        return array(_without_payload(np.asarray(value)), encoder, b"numpy scalar")
     if isinstance(value, np.dtype):
-        return dtype(value, encoder)
+        if value.names is None:
+            return dtype(value, encoder)
+        return encoder.node(b"dtype", dtype(value, encoder), encoder.token(_layout(value)))
     if isinstance(value, np.ufunc):
         return _ufunc(value, encoder)
     if isinstance(value, np.random.Generator):
-        return encoder.record(b"numpy generator", value.bit_generator.state)
+        drawn = value.bit_generator.state
+        return encoder.record(b"numpy generator", type(value), drawn, _seeds(value.bit_generator))
     if value is _GLOBAL_STATE:  # of the process, and changed by whoever draws from it
         return encoder.node(b"numpy global randomstate")
     if isinstance(value, np.random.RandomState):
@@ -79,6 +80,35 @@ def dtype(value: np.dtype[Any], encoder: Encoder) -> bytes:
     # NumPy has several integers of one size, which are equal.
     name = "" if value.kind in "biufcmM" else type(value).__name__
     return encoder.record(b"dtype", text, name)
+
+
+def _without_payload(scalar: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Give a scalar with the usual NaN for any: what else its bits say does not count."""
+    if scalar.dtype.kind not in "fc" or scalar == scalar:
+        return scalar
+    plain = scalar.copy()
+    for part in (plain.real, plain.imag) if plain.dtype.kind == "c" else (plain,):
+        part[np.isnan(part)] = np.nan
+    return plain
+
+
+def _layout(value: np.dtype[Any]) -> Any:
+    """Give how the fields of a record lie, which a dtype by itself tells though its arrays do not."""
+    if value.subdtype is not None:
+        return _layout(value.subdtype[0])
+    if value.names is None:
+        return None
+    fields = [value.fields[name] for name in value.names]  # type: ignore[index]
+    inside = [(_layout(field[0]), *field[1:]) for field in fields]
+    return value.itemsize, value.isalignedstruct, inside
+
+
+def _seeds(value: np.random.BitGenerator) -> Any:
+    """Give what decides of the generators that are spawned."""
+    seeds: Any = getattr(value, "seed_seq", getattr(value, "_seed_seq", None))
+    if not isinstance(seeds, np.random.SeedSequence):
+        return None
+    return seeds.entropy, seeds.spawn_key, seeds.pool_size, seeds.n_children_spawned
 
 
 def _ufunc(value: np.ufunc, encoder: Encoder) -> bytes | None:

@@ -21,7 +21,7 @@ from s3kv_flow.keys.token import FALLBACKS, Encoder
 
 def _dataclass(value: Any, encoder: Encoder) -> bytes | None:
     kind = type(value)
-    if not dataclasses.is_dataclass(value) or _reduces(kind) or _is_builtin(kind):
+    if not dataclasses.is_dataclass(kind) or _reduces(kind) or _is_builtin(kind):
         return None
     return encoder.node(b"dataclass", encoder.token(kind), attributes(state_of(value), encoder))
 
@@ -44,6 +44,8 @@ def by_reduce(value: Any, encoder: Encoder) -> bytes:
         module = module_name(getattr(value, "__module__", None) or kind.__module__)
         return encoder.node(b"global", encoder.token(kind), *map(encoder.token, (module, reduced)))
     function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
+    if issubclass(kind, BaseException) and state == {}:  # somebody looked at its attributes
+        state = None
     if function is copyreg.__newobj__:  # type: ignore[attr-defined]
         arguments = arguments[1:]  # the first is the class
     return encoder.node(
@@ -173,12 +175,8 @@ def _no_key(kind: type, why: str = "") -> UnhashableArgumentError:
     )
 
 
-def _is_iterator(value: Any) -> bool:
-    return isinstance(value, (collections.abc.Iterator, collections.abc.AsyncIterator))
-
-
 def _never_consume(value: Any, encoder: Encoder) -> bytes | None:
-    if _is_iterator(value):
+    if issubclass(type(value), (collections.abc.Iterator, collections.abc.AsyncIterator)):
         raise UnhashableArgumentError(
             f"a {type(value).__qualname__} can be read only once, and hashing would use it up",
             way_out="Pass a list of it, or leave it out with ignore=(...).",
@@ -197,7 +195,7 @@ _OF_THIS_PROCESS: Final = frozenset(
 
 def _never_of_this_process(value: Any, encoder: Encoder) -> bytes | None:
     kind = type(value)
-    if isinstance(value, BaseException):
+    if issubclass(kind, BaseException):
         return None
     for base in kind.__mro__:
         module = str(base.__module__)

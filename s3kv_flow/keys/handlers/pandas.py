@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
 from s3kv_flow.keys.handlers import numpy as numpy_keys
+from s3kv_flow.keys.handlers.objects import by_reduce
 from s3kv_flow.keys.token import Encoder
 
 
@@ -103,21 +104,28 @@ def _series(series: Any, encoder: Encoder) -> bytes:
     )
 
 
+#: The dtype that pandas 3 gives to text by itself.
+_DEFAULT_TEXT: Final = "<StringDtype(na_value=nan)>"
+
+
 def _index(index: Any, encoder: Encoder) -> bytes:
     names = encoder.token(list(index.names))
     if isinstance(index, pd.RangeIndex):
-        bounds = map(encoder.token, (index.start, index.stop, index.step))
-        return encoder.node(b"range index", names, *bounds)
+        size = len(index)
+        bounds = (size, index.start if size else 0, index.step if size > 1 else 1)
+        return encoder.node(b"range index", names, *map(encoder.token, bounds))
     if isinstance(index, pd.MultiIndex):
         levels = [
             _array(index.get_level_values(level).array, encoder) for level in range(index.nlevels)
         ]
         return encoder.node(b"multi index", names, *levels)
-    if index.dtype == object or isinstance(index.dtype, pd.StringDtype):
+    if index.dtype == object or repr(index.dtype) == _DEFAULT_TEXT:
         # Labels of text are object in pandas 2 and str in pandas 3: the same labels.
-        labels = [None if label is None else label for label in index.tolist()]
-        return encoder.node(b"labels", names, encoder.sequence(b"labels", labels))
-    return encoder.node(b"index", names, _array(index.array, encoder))
+        return encoder.node(b"labels", names, encoder.sequence(b"labels", index.tolist()))
+    labels = _array(index.array, encoder)
+    if isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex)):  # by which it is shifted
+        return encoder.node(b"steps", names, labels, encoder.token(index.freq))
+    return encoder.node(b"index", names, labels)
 
 
 def _array(array: Any, encoder: Encoder) -> bytes:
@@ -164,6 +172,8 @@ def _array(array: Any, encoder: Encoder) -> bytes:
             encoder.token(places),
             encoder.token(array.fill_value),
         )
+    if not _is_of_pandas(array):
+        return by_reduce(array, encoder)
     return encoder.node(b"extension", dtype, encoder.sequence(b"values", list(array)))
 
 
@@ -174,4 +184,19 @@ def _dtype(kind: Any, encoder: Encoder) -> bytes:
         known = kind.categories
         labels = encoder.token(None) if known is None else _index(known, encoder)
         return encoder.node(b"categories", encoder.token(kind.ordered), labels)
-    return encoder.token(repr(kind))
+    if isinstance(kind, pd.ArrowDtype):
+        return encoder.record(b"arrow", kind.pyarrow_dtype)
+    if isinstance(kind, pd.SparseDtype):
+        return encoder.node(
+            b"sparse", _dtype(kind.subtype, encoder), encoder.token(kind.fill_value)
+        )
+    if isinstance(kind, pd.IntervalDtype):
+        inside = None if kind.subtype is None else _dtype(kind.subtype, encoder)
+        return encoder.record(b"intervals", inside, kind.closed)
+    if isinstance(kind, np.dtype):
+        return numpy_keys.dtype(kind, encoder)
+    return encoder.token(repr(kind)) if _is_of_pandas(kind) else by_reduce(kind, encoder)
+
+
+def _is_of_pandas(value: Any) -> bool:
+    return type(value).__module__.partition(".")[0] == "pandas"

@@ -19,7 +19,7 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
         return _distribution(value, encoder)
     about = encoder.record(
         b"sparse",
-        type(value).__name__,
+        type(value).__name__ if type(value).__module__.startswith("scipy.") else type(value),
         value.format,
         tuple(map(int, value.shape)),
         np.dtype(value.dtype),
@@ -58,8 +58,9 @@ def _parts(value: Any) -> list[Any]:
         return [_wide(shown.indptr), _wide(shown.indices), shown.data]
     if value.format == "dia":
         order = np.argsort(value.offsets, kind="stable")
-        data, offsets = value.data[order].copy(), value.offsets[order]
         rows, columns = value.shape
+        data, offsets = value.data[order, :columns], value.offsets[order]
+        data = np.pad(data, ((0, 0), (0, columns - data.shape[1])))
         places = np.arange(data.shape[1])
         for diagonal, offset in zip(data, offsets):  # what lies outside of the matrix is storage
             diagonal[(places < offset) | (places >= min(columns, rows + offset))] = 0

@@ -127,6 +127,21 @@ def _mappingproxy(value: types.MappingProxyType[Any, Any], encoder: Encoder) -> 
     return encoder.record(b"mappingproxy", value.copy())  # of what it shows, which may be ordered
 
 
+@_for(type({}.keys()))
+def _keys(value: Any, encoder: Encoder) -> bytes:
+    return encoder.unordered(b"dict keys", value)
+
+
+@_for(type({}.values()))
+def _values(value: Any, encoder: Encoder) -> bytes:
+    return encoder.sequence(b"dict values", list(value))
+
+
+@_for(type({}.items()))
+def _items(value: Any, encoder: Encoder) -> bytes:
+    return encoder.mapping(b"dict items", value)
+
+
 @_for(types.SimpleNamespace)
 def _namespace(value: types.SimpleNamespace, encoder: Encoder) -> bytes:
     return encoder.node(b"namespace", attributes(vars(value), encoder))
@@ -189,10 +204,17 @@ def _set_subclass(value: Any, encoder: Encoder) -> bytes:
 def _path(value: pathlib.PurePath, encoder: Encoder) -> bytes:
     flavour = "windows" if isinstance(value, pathlib.PureWindowsPath) else "posix"
     concrete = isinstance(value, pathlib.Path)
-    own = (
-        b"" if type(value).__module__.partition(".")[0] == "pathlib" else encoder.token(type(value))
-    )
+    own = b""
+    if type(value).__module__.partition(".")[0] != "pathlib":
+        kept = {name: one for name, one in state_of(value).items() if name not in _OF_PATHS}
+        own = encoder.record(b"own", type(value), kept)
     return encoder.node(b"path", own, *map(encoder.token, (flavour, concrete, str(value))))
+
+
+#: Where paths keep their parts, and what they were asked: slots, but for subclasses.
+_OF_PATHS = frozenset(
+    name for kind in pathlib.Path.__mro__ for name in getattr(kind, "__slots__", ())
+)
 
 
 @_for(re.Pattern)
@@ -310,6 +332,16 @@ def _dispatching_method(value: functools.singledispatchmethod[Any], encoder: Enc
 @_inherited(logging.Logger)
 def _logger(value: logging.Logger, encoder: Encoder) -> bytes:
     return encoder.record(b"logger", module_name(value.name))
+
+
+@_for(property, classmethod, staticmethod)
+def _plain_descriptor(value: Any, encoder: Encoder) -> bytes:
+    return encoder.record(b"made of", type(value).__name__, plain_member(value))
+
+
+@_for(struct.Struct)
+def _struct(value: struct.Struct, encoder: Encoder) -> bytes:
+    return encoder.record(b"struct", value.format)
 
 
 # Classes of the user's own
