@@ -331,7 +331,9 @@ class _Walk:
             values = [(name, member.value) for name, member in kind.__members__.items()]
             parts.append(self._data(values, kind.__qualname__))
         for name, stated in fields_of(kind):
-            parts.append(encoder.token(name) + self._data(stated, f"{kind.__qualname__}.{name}"))
+            # Each by itself: one without a key does not hide what was said beside it.
+            about = [self._data(one, f"{kind.__qualname__}.{name}") for one in stated]
+            parts.append(encoder.token(name) + encoder.node(b"field", *about))
         if type(kind) is not type:
             parts.append(encoder.token(type(kind)))
         return encoder.node(b"class", *parts)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 
-def fields_of(kind: type) -> list[tuple[str, Any]]:
+def fields_of(kind: type) -> list[tuple[str, Sequence[Any]]]:
     """Give what was told of each field, and of the class, by name."""
-    fields: list[tuple[str, Any]] = []
+    fields: list[tuple[str, Sequence[Any]]] = []
     if dataclasses.is_dataclass(kind):
         options: Any = vars(kind).get("__dataclass_params__")
         named = ("init", "repr", "eq", "order", "unsafe_hash", "frozen")
@@ -47,7 +47,7 @@ _OF_PYDANTIC: Final = (
 _PLAIN: Final = (str, bool, int, type(None))
 
 
-def _decorators_of(kind: type) -> Iterator[tuple[str, Any]]:
+def _decorators_of(kind: type) -> Iterator[tuple[str, Sequence[Any]]]:
     """Give what pydantic's decorators were told: which fields a validator is of, and when it runs."""
     decorators = getattr(kind, "__pydantic_decorators__", None)
     if decorators is None:
@@ -62,10 +62,10 @@ def _decorators_of(kind: type) -> Iterator[tuple[str, Any]]:
                 if isinstance(value := getattr(info, one.name), _PLAIN)
                 or (type(value) is tuple and all(isinstance(part, str) for part in value))
             }
-            yield f"{group.name} {name}", told
+            yield f"{group.name} {name}", [told]
 
 
-def _struct_fields_of(kind: Any) -> Iterator[tuple[str, Any]]:
+def _struct_fields_of(kind: Any) -> Iterator[tuple[str, Sequence[Any]]]:
     """Give the fields of a msgspec structure, in their order, and what it was told."""
     annotations = inspect.get_annotations(kind)
     defaults = kind.__struct_defaults__

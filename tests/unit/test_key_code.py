@@ -116,6 +116,12 @@ EDITS = [
             "gt=0|gt=1",
         ],
     ),
+    (
+        "import msgspec, threading\nfrom typing import Annotated\n"
+        "class C(msgspec.Struct):\n    a: Annotated[int, msgspec.Meta(gt=0)] = 1\n    b: int = 2\n"
+        "def f(): return C",
+        ["gt=0|ge=0", "gt=0|gt=1", "= 1|= 3", "b: int|b: float"],
+    ),
     # Annotations that something reads.
     (
         "import typing, pydantic\ndef f(d):\n    class M(pydantic.BaseModel):\n"

@@ -24,6 +24,7 @@ from typing import Any
 from unittest import mock
 
 import attrs
+import msgspec
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -123,6 +124,10 @@ def array(unit: str) -> Any:
 def union(*codes: int) -> Any:
     children = [pa.array([1, 1]), pa.array([1, 1])]
     return pa.UnionArray.from_sparse(pa.array(codes, pa.int8()), children)
+
+
+class Extended(msgspec.Struct, dict=True):
+    a: int
 
 
 class Coordinates(pd.api.extensions.ExtensionDtype):  # type: ignore[misc]
@@ -278,6 +283,10 @@ DIFFERENT: list[Callable[[], tuple[Any, Any]]] = [
     lambda: ({"a": 1}.keys(), {"a": 1}.items()),
     lambda: (struct.Struct("<i"), struct.Struct(">i")),
     lambda: (property(add), property(take)),
+    lambda: (msgspec.Meta(gt=1), msgspec.Meta(gt=2)),
+    lambda: (made(Extended, 1, x=1), made(Extended, 1, x=2)),
+    lambda: (made(Extended, 1, x=1), Extended(1)),
+    lambda: (msgspec.json.Decoder(int), msgspec.json.Decoder(str)),
 ]
 
 
@@ -405,6 +414,7 @@ SAME: list[Callable[[], tuple[Any, Any]]] = [
         np.complex128(complex("nan+1j")),
         np.array([0x7FF8000000000001, 0x3FF0000000000000], "u8").view("c16")[0],
     ),
+    lambda: (msgspec.json.Encoder(), msgspec.json.Encoder()),
     lambda: (looked_at(ValueError("a")), ValueError("a")),
     lambda: ({"a": 1, "b": 2}.keys(), {"b": 2, "a": 1}.keys()),
     lambda: ({"a": 1, "b": 2}.items(), {"b": 2, "a": 1}.items()),

@@ -69,7 +69,9 @@ def _family(package: str, module: str) -> Callable[[], Callable[[Any, Encoder], 
     return load
 
 
-for _package in ("numpy", "pandas", "pyarrow", "pydantic", "polars", "scipy", "sklearn", "torch"):
+for _package in (
+    *("msgspec", "numpy", "pandas", "polars", "pyarrow", "pydantic", "scipy", "sklearn", "torch"),
+):
     BY_PACKAGE[_package] = _family(_package, _package)
 for _package in OF_THE_STANDARD_LIBRARY:
     BY_PACKAGE[_package] = _family(_package, "values")
