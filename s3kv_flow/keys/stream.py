@@ -38,7 +38,8 @@ class _One:
     frame = b""
 
     def write(self, frame: bytes) -> None:
-        if self.frame:
+        # A frame that does not end the pickle goes before something long, which would be copied next.
+        if self.frame or not frame.endswith(pickle.STOP):
             raise _NotPlainError
         self.frame = frame
 

@@ -972,6 +972,16 @@ def test_what_is_no_exact_builtin_has_no_quick_stream(value: Any) -> None:
         assert stream_digest(holder, XXH3_128) is None
 
 
+def test_what_is_long_is_not_copied_to_find_that_it_has_no_quick_stream() -> None:
+    for long in ("x" * 40_000_000, bytes(40_000_000)):
+        tracemalloc.start()
+        try:
+            assert stream_digest([1, {"text": long}], XXH3_128) is None
+            assert tracemalloc.get_traced_memory()[1] < 4_000_000
+        finally:
+            tracemalloc.stop()
+
+
 def test_what_is_long_deep_or_endless_has_no_quick_stream() -> None:
     endless: list[Any] = []
     endless.append(endless)

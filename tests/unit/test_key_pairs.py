@@ -204,6 +204,10 @@ def spawned(times: int) -> Any:
     return generator
 
 
+def of_kind(kind: Kind, value: Any) -> Any:
+    return pa.ExtensionArray.from_storage(kind, pa.array([value], pa.int64()))[0]
+
+
 CATEGORIES = list(range(200))
 IN_BETWEEN = [*CATEGORIES[:100], 1000, *CATEGORIES[101:]]
 
@@ -283,6 +287,13 @@ DIFFERENT: list[Callable[[], tuple[Any, Any]]] = [
     lambda: ({"a": 1}.keys(), {"a": 1}.items()),
     lambda: (struct.Struct("<i"), struct.Struct(">i")),
     lambda: (property(add), property(take)),
+    lambda: (pc.CountOptions(mode="all"), pc.CountOptions(mode="only_null")),
+    lambda: (np.busdaycalendar(), np.busdaycalendar(holidays=["2020-01-01"])),
+    lambda: (np.ma.array([1], hard_mask=True), np.ma.array([1])),
+    lambda: (pa.Tensor.from_numpy(np.arange(3)), pa.Tensor.from_numpy(np.arange(4))),
+    lambda: (union(0, 1)[0], union(0, 1)[1]),
+    lambda: (of_kind(Kind("m"), 1), of_kind(Kind("m"), 2)),
+    lambda: (of_kind(Kind("m"), None), of_kind(Kind("s"), None)),
     lambda: (msgspec.Meta(gt=1), msgspec.Meta(gt=2)),
     lambda: (made(Extended, 1, x=1), made(Extended, 1, x=2)),
     lambda: (made(Extended, 1, x=1), Extended(1)),
@@ -415,6 +426,8 @@ SAME: list[Callable[[], tuple[Any, Any]]] = [
         np.array([0x7FF8000000000001, 0x3FF0000000000000], "u8").view("c16")[0],
     ),
     lambda: (msgspec.json.Encoder(), msgspec.json.Encoder()),
+    lambda: (pc.CountOptions(mode="all"), pc.CountOptions(mode="all")),
+    lambda: (pa.scalar(1), pa.chunked_array([[1]])[0]),
     lambda: (looked_at(ValueError("a")), ValueError("a")),
     lambda: ({"a": 1, "b": 2}.keys(), {"b": 2, "a": 1}.keys()),
     lambda: ({"a": 1, "b": 2}.items(), {"b": 2, "a": 1}.items()),

@@ -52,6 +52,8 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
         if value.names is None:
             return dtype(value, encoder)
         return encoder.node(b"dtype", dtype(value, encoder), encoder.token(_layout(value)))
+    if isinstance(value, np.busdaycalendar):
+        return encoder.record(b"numpy calendar", value.weekmask, value.holidays)
     if isinstance(value, np.ufunc):
         return _ufunc(value, encoder)
     if isinstance(value, np.random.Generator):
@@ -238,6 +240,7 @@ def _masked(value: np.ma.MaskedArray[Any, Any], encoder: Encoder) -> bytes:
         array(data, encoder),
         array(mask, encoder),
         encoder.token(value.fill_value),
+        encoder.token(bool(value.hardmask)),
     )
 
 

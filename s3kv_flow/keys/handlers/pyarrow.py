@@ -18,14 +18,27 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
     if isinstance(value, (pa.Array, pa.ChunkedArray)):
         return column(value, encoder)
     if isinstance(value, pa.Scalar):
-        return encoder.node(b"arrow scalar", column(pa.array([value.as_py()], value.type), encoder))
+        return encoder.node(b"arrow scalar", column(_alone(value), encoder))
     if isinstance(value, pa.Schema):
         return encoder.node(b"arrow schema", *_schema(value, encoder))
     if isinstance(value, pa.Field):
         return encoder.node(b"arrow field", _field(value, encoder))
     if isinstance(value, pa.DataType):
         return encoder.node(b"arrow type", _type(value, encoder))
+    if isinstance(value, pa.Tensor):
+        return encoder.record(b"arrow tensor", value.to_numpy(), list(value.dim_names))
+    if isinstance(value, pc.FunctionOptions):
+        return encoder.record(b"arrow options", value.serialize().to_pybytes())
     return None
+
+
+def _alone(scalar: pa.Scalar) -> pa.Array:
+    """Give an array of one scalar."""
+    if isinstance(scalar, pa.ExtensionScalar):
+        held = scalar.value
+        inside = pa.nulls(1, scalar.type.storage_type) if held is None else _alone(held)
+        return pa.ExtensionArray.from_storage(scalar.type, inside)
+    return pa.repeat(scalar, 1)
 
 
 def _table(value: Any, encoder: Encoder) -> bytes:
