@@ -37,7 +37,7 @@ from s3kv_flow.keys.depends import Env, File, Package, several, token_of
 from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.fields import fields_of
 from s3kv_flow.keys.guards import MISSING, Guards, by_identity, contents
-from s3kv_flow.keys.names import WRITABLE, names_of
+from s3kv_flow.keys.names import WRITABLE, Names, names_of
 from s3kv_flow.keys.token import BY_BASE, EXACT, SCALARS, Encoder
 from s3kv_flow.keys.trees import bytecode_token, module_sources, tree_token
 
@@ -217,6 +217,9 @@ class _Walk:
             held = self._data(value, name)
             self._note(f"{name}, which {own} closes over", held)
             parts.append(encoder.token(name) + held)
+            parts += (
+                encoder.token(label) + token for label, token in self._asked(names, name, value)
+            )
         if self._deep:
             for label, token in self._references(function, node):
                 self._note(f"{label}, which {own} reads", token)
@@ -257,12 +260,18 @@ class _Walk:
                     yield self._through_modules(name, value, chain)
             else:
                 yield name, self._data(value, name)
-                if names.reads_text_of(name):
-                    yield f"{name}.__doc__", self._data(getattr(value, "__doc__", None), name)
+                yield from self._asked(names, name, value)
         for module in names.imports_in(namespace):
             sources = module_sources(module, encoder)
             self._watch(sources)
             yield f"import {module}", encoder.token(sources)
+
+    def _asked(self, names: Names, name: str, value: Any) -> Iterator[tuple[str, bytes]]:
+        """Give what code reads of a function or a class that does not count by itself."""
+        if isinstance(value, (types.FunctionType, type)):
+            for attribute in names.asks_of(name):
+                read = getattr(inspect.unwrap(value), attribute, None)
+                yield f"{name}.{attribute}", self._data(read, f"{name}.{attribute}")
 
     def _watch(self, sources: Iterable[tuple[str, bytes]]) -> None:
         """Walk again when one of these modules has been loaded, or loaded anew."""
@@ -285,7 +294,16 @@ class _Walk:
             value = namespace.get(attribute, MISSING)
             self.guards.names.append((namespace, attribute, value))
             path += "." + attribute
+            if value is MISSING:  # then the module's own function gives it (PEP 562)
+                value = namespace.get("__getattr__", MISSING)
+                self.guards.names.append((namespace, "__getattr__", value))
         return path, b"missing" if value is MISSING else self._data(value, path)
+
+    def _annotation(self, stated: Any) -> bytes:
+        try:
+            return self._encoder.token(stated)
+        except UnhashableArgumentError:
+            return self._encoder.record(b"opaque", _name(type(stated)))
 
     def _data(self, value: Any, name: str) -> bytes:
         """Give the token of a value that code reads; one without a key counts by its type."""
@@ -327,6 +345,9 @@ class _Walk:
             held = self._data(plain, f"{kind.__qualname__}.{name}")
             self._note(f"{name} of class {_name(kind)}", held)
             parts.append(encoder.token(name) + encoder.token(descriptor) + held)
+        for name, stated in sorted(inspect.get_annotations(kind).items()):
+            # Libraries make fields of them: what they are counts, though they change no method.
+            parts.append(encoder.token(name) + self._annotation(stated))
         if issubclass(kind, enum.Enum):
             values = [(name, member.value) for name, member in kind.__members__.items()]
             parts.append(self._data(values, kind.__qualname__))

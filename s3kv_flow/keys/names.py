@@ -7,6 +7,7 @@ import collections
 import dataclasses
 import dis
 import types
+from itertools import chain
 from typing import Any, Final
 
 from s3kv_flow.keys import source
@@ -22,12 +23,14 @@ class Names:
     written: frozenset[str]
     imports: tuple[tuple[int, str], ...]
 
-    def reads_text_of(self, name: str) -> bool:
-        """Whether the docstring of what lies under a name is read, by itself or by `inspect.getdoc`."""
-        asks = "getdoc" in self.globals or any(
-            "getdoc" in chain for chains in self.chains.values() for chain in chains
-        )
-        return ("__doc__",) in self.chains.get(name, ()) or (asks and name in self.bare)
+    def asks_of(self, name: str) -> list[str]:
+        """Give what is read of a function or class under a name, by itself or by `inspect` and `typing`."""
+        called = {*self.globals, *chain.from_iterable(chain.from_iterable(self.chains.values()))}
+        return [
+            attribute
+            for attribute, askers in _ASKERS.items()
+            if (attribute,) in self.chains.get(name, ()) or (name in self.bare and called & askers)
+        ]
 
     def imports_in(self, namespace: dict[str, Any]) -> list[str]:
         """Give the user modules that are imported inside of the function."""
@@ -37,6 +40,13 @@ class Names:
             if module and source.module_tree(module)[0] is not None:
                 found.add(module)
         return sorted(found)
+
+
+#: What does not count by itself, and who reads it.
+_ASKERS: Final = {
+    "__doc__": {"getdoc"},
+    "__annotations__": {"get_annotations", "get_type_hints", "getfullargspec", "signature"},
+}
 
 
 def absolute(level: int, name: str, package: str) -> str:

@@ -62,13 +62,13 @@ def is_user_module(name: object) -> bool:
     if module is None:
         return True
     file = getattr(module, "__file__", None)
-    if file is not None:
+    if isinstance(file, str):  # a module may have a __getattr__ that gives anything
         return is_user_file(file)
     origin = getattr(getattr(module, "__spec__", None), "origin", None)
     return (
         name not in sys.builtin_module_names
         and origin not in ("built-in", "frozen")
-        and not hasattr(module, "__path__")
+        and "__path__" not in getattr(module, "__dict__", ())
     )
 
 
@@ -247,7 +247,7 @@ def module_tree(name: str) -> tuple[ast.Module | None, str | None]:
     """Give the tree and the package of a user module, imported or not; None for any other."""
     module = sys.modules.get(name)
     file = getattr(module, "__file__", None)
-    if file is None:
+    if not isinstance(file, str):
         try:
             spec = _spec_of(name)
         except (ImportError, AttributeError, ValueError):

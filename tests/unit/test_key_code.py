@@ -124,6 +124,24 @@ EDITS = [
     ),
     # Annotations that something reads.
     (
+        "from dataclasses import dataclass\n@dataclass\nclass C:\n    a: int = 1\ndef f(): return C",
+        ["a: int|a: float"],
+    ),
+    (
+        "from typing import NamedTuple, TypedDict\nclass N(NamedTuple):\n    a: int\n"
+        "class T(TypedDict):\n    b: 'int'\ndef f(): return N, T",
+        ["a: int|a: float", "b: 'int'|b: 'str'"],
+    ),
+    ("import typing\ndef g(x: int): pass\ndef f(): return typing.get_type_hints(g)", ["int|str"]),
+    ("import inspect\ndef g(x: int): pass\ndef f(): return inspect.signature(g)", ["int|str"]),
+    ("def g(x: int): pass\ndef f(): return g.__annotations__", ["int|str"]),
+    (
+        "import functools, inspect\ndef d(g):\n    @functools.wraps(g)\n    def w():\n"
+        "        return inspect.signature(g)\n    return w\n@d\ndef h(x: int): pass\n"
+        "def f(): return h()",
+        ["int|str"],
+    ),
+    (
         "import typing, pydantic\ndef f(d):\n    class M(pydantic.BaseModel):\n"
         "        x: typing.Literal['a']\n    @pydantic.validate_call\n"
         "    def g(y: int = 0): return y\n    return M(x=d), g(d)",
@@ -312,6 +330,21 @@ def test_a_logger_of_a_script_is_one_in_every_process(tmp_path: Path) -> None:
     own, spawned = run([sys.executable, "logs.py"]).split()
     imported = run([sys.executable, "-c", "import logs; print(logs.key_of())"]).strip()
     assert own == spawned == imported
+
+
+def test_what_a_module_gives_by_a_function_of_its_own_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    module = types.ModuleType("lazy_module_of_the_test")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    function = compiled(f"import {module.__name__} as m\ndef f(): return m.name")
+    keys = []
+    for given in (1, 2):
+        module.__getattr__ = compiled(f"def f(name): return {given}")  # type: ignore[method-assign]
+        assert function() == given
+        keys.append(key(function))
+    module.name = 2
+    assert len({*keys, key(function)}) == 3
 
 
 def test_a_module_that_is_reloaded_counts_anew(
