@@ -200,6 +200,8 @@ class _Walk:
                 len(function.__dict__),
             )
         )
+        if "__wrapped__" in function.__dict__ and _is_made_by_package(function):
+            return self._wrapper(function, node)
         for attributes in (function.__dict__, function.__kwdefaults__ or {}):
             self.guards.names.extend((attributes, *one) for one in attributes.items())
         own = _name(function)
@@ -227,6 +229,27 @@ class _Walk:
         own_attributes = sorted(function.__dict__.items())
         parts += self._each(b"attributes", (one for one in own_attributes if one[0] not in MARKS))
         return encoder.node(b"function", *parts)
+
+    def _wrapper(self, function: types.FunctionType, node: ast.AST | None) -> bytes:
+        """Give what a decorator of a package made of a user's function.
+
+        What it keeps for itself does not count: attributes with statistics, a memo that it fills.
+        """
+        code, wrapped = function.__code__, function.__dict__["__wrapped__"]
+        self.guards.names.append((function.__dict__, "__wrapped__", wrapped))
+        own = self._data(wrapped, _name(function))
+        if "__beartype_wrapper" in function.__dict__:  # its code has addresses for names
+            checked = self._data(getattr(wrapped, "__annotations__", None), _name(function))
+            return self._encoder.node(b"checked", own, checked)
+        made_by = f"{function.__globals__.get('__name__')}:{code.co_name}"
+        parts = [self._encoder.token(made_by), own]
+        names = names_of(code, node)
+        for name, cell in zip(code.co_freevars, function.__closure__ or ()):
+            if name not in names.stored:
+                value = contents(cell)
+                self.guards.cells.append((cell, value))
+                parts.append(self._encoder.token(name) + self._data(value, name))
+        return self._encoder.node(b"wrapper", *parts)
 
     def _note(self, what: str, token: bytes) -> None:
         if not token.startswith(b"u"):  # a reference: what it refers to has notes of its own
@@ -376,6 +399,13 @@ _OF_EVERY_MODULE: Final = frozenset(
         "__spec__",
     ]
 )
+
+
+def _is_made_by_package(function: types.FunctionType) -> bool:
+    """Whether the code of a function is a package's, whoever's function it says to be."""
+    return "__beartype_wrapper" in function.__dict__ or not source.is_user_module(
+        function.__globals__.get("__name__")
+    )
 
 
 def _label(value: Any, digest: Digest) -> bytes:

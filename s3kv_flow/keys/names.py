@@ -21,6 +21,7 @@ class Names:
     chains: dict[str, tuple[tuple[str, ...], ...]]
     bare: frozenset[str]
     written: frozenset[str]
+    stored: frozenset[str]
     imports: tuple[tuple[int, str], ...]
 
     def asks_of(self, name: str) -> list[str]:
@@ -106,6 +107,7 @@ def _collect_names(code: types.CodeType, node: ast.AST | None) -> Names:
         {name: tuple(sorted(found)) for name, found in chains.items()},
         frozenset(bare),
         _only_written(node) if node is not None else frozenset(),
+        _stored(node) if node is not None else frozenset(),
         tuple(sorted(imports)),
     )
 
@@ -135,6 +137,7 @@ def _only_annotated(node: ast.AST) -> set[str]:
 
 #: Methods that change a container and tell nothing of it, as statements of their own.
 _WRITES: Final = frozenset({"add", "append", "appendleft", "clear", "extend", "insert", "update"})
+_STORES: Final = _WRITES | {"move_to_end", "pop", "popitem", "setdefault"}
 #: Where such a method, or an assignment to an item, is what it looks like.
 WRITABLE: Final = frozenset(
     {list, set, dict, collections.deque, collections.Counter, collections.defaultdict, int, float}
@@ -163,6 +166,22 @@ def _only_written(node: ast.AST) -> frozenset[str]:
     names = [part for part in ast.walk(node) if isinstance(part, ast.Name)]
     read = {part.id for part in names if id(part) not in written}
     return frozenset({part.id for part in names if id(part) in written} - read)
+
+
+def _stored(node: ast.AST) -> frozenset[str]:
+    """Give the names that a function rebinds, or puts something into."""
+    found = set()
+    for part in ast.walk(node):
+        is_store = isinstance(getattr(part, "ctx", None), ast.Store)
+        if isinstance(part, ast.Name) and is_store:
+            found.add(part.id)
+        changes = (
+            is_store if isinstance(part, ast.Subscript) else getattr(part, "attr", "") in _STORES
+        )
+        holder = getattr(part, "value", None)
+        if changes and isinstance(holder, ast.Name):
+            found.add(holder.id)
+    return frozenset(found)
 
 
 def dotted(module: str | None, name: str) -> str:

@@ -407,6 +407,33 @@ LIMIT = 1
 """
 
 
+DECORATED = [
+    "import tenacity\n@tenacity.retry(stop=tenacity.stop_after_attempt(3))",
+    "import cachetools\n@cachetools.cached({})",
+    "import cachetools\n@cachetools.cached(cachetools.LRUCache(3))",
+    "import wrapt\n@wrapt.decorator\ndef d(w, i, a, k): return w(*a, **k)\n@d",
+    "import beartype\n@beartype.beartype",
+    "import contextlib\nclass D(contextlib.ContextDecorator):\n"
+    "    def __enter__(self): pass\n    def __exit__(self, *e): pass\n@D()",
+]
+
+
+@pytest.mark.parametrize("decorator", DECORATED)
+def test_decorators_of_packages_count_by_what_they_were_told_and_wrap(decorator: str) -> None:
+    text = decorator + "\ndef g(x: int): return x + 1\ndef f(d): return g(1)"
+    function = compiled(text)
+    before = key(function, 1)
+    assert function(1) == 2
+    assert key(function, 1) == before == key(compiled(text), 1)
+    assert key(compiled(text.replace("x + 1", "x + 2")), 1) != before
+    cached = compiled(text.replace("def g(", "def f(").rpartition("def f(d)")[0])
+    before = key(cached, 1)
+    assert cached(1) == 2
+    assert key(cached, 1) == before
+    if "attempt" in decorator:
+        assert key(compiled(text.replace("attempt(3)", "attempt(4)")), 1) != before
+
+
 @pytest.mark.parametrize(
     ("held", "other", "edits"),
     [

@@ -24,6 +24,7 @@ from typing import Any
 from unittest import mock
 
 import attrs
+import dask
 import msgspec
 import numpy as np
 import pandas as pd
@@ -287,6 +288,7 @@ DIFFERENT: list[Callable[[], tuple[Any, Any]]] = [
     lambda: ({"a": 1}.keys(), {"a": 1}.items()),
     lambda: (struct.Struct("<i"), struct.Struct(">i")),
     lambda: (property(add), property(take)),
+    lambda: (dask.delayed(add), dask.delayed(take)),
     lambda: (pc.CountOptions(mode="all"), pc.CountOptions(mode="only_null")),
     lambda: (np.busdaycalendar(), np.busdaycalendar(holidays=["2020-01-01"])),
     lambda: (np.ma.array([1], hard_mask=True), np.ma.array([1])),
@@ -426,6 +428,7 @@ SAME: list[Callable[[], tuple[Any, Any]]] = [
         np.array([0x7FF8000000000001, 0x3FF0000000000000], "u8").view("c16")[0],
     ),
     lambda: (msgspec.json.Encoder(), msgspec.json.Encoder()),
+    lambda: (dask.delayed(add), dask.delayed(add)),
     lambda: (pc.CountOptions(mode="all"), pc.CountOptions(mode="all")),
     lambda: (pa.scalar(1), pa.chunked_array([[1]])[0]),
     lambda: (looked_at(ValueError("a")), ValueError("a")),
@@ -468,6 +471,7 @@ HELD: list[Callable[[], Any]] = [
     asyncio.Queue,
     lambda: http.client.HTTPConnection("localhost"),
     lambda: np.frompyfunc(abs, 1, 1),
+    lambda: dask.delayed(add)(1),
 ]
 
 

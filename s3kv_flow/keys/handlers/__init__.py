@@ -54,6 +54,11 @@ def register_key(kind: type[T] | str, key: Callable[[T], Any]) -> None:
     REGISTERED[kind] = key
 
 
+#: Packages that have a module here.
+WITH_A_MODULE: Final = (
+    *("dask", "msgspec", "numpy", "pandas", "polars", "pyarrow", "pydantic"),
+    *("scipy", "sklearn", "torch", "wrapt"),
+)
 #: Packages of which `values` has some types.
 OF_THE_STANDARD_LIBRARY: Final = ("decimal", "fractions", "ipaddress", "random", "uuid")
 
@@ -69,9 +74,8 @@ def _family(package: str, module: str) -> Callable[[], Callable[[Any, Encoder], 
     return load
 
 
-for _package in (
-    *("msgspec", "numpy", "pandas", "polars", "pyarrow", "pydantic", "scipy", "sklearn", "torch"),
-):
+for _package in WITH_A_MODULE:
     BY_PACKAGE[_package] = _family(_package, _package)
+BY_PACKAGE["_wrappers"] = _family("_wrappers", "wrapt")  # as its compiled part calls itself
 for _package in OF_THE_STANDARD_LIBRARY:
     BY_PACKAGE[_package] = _family(_package, "values")
