@@ -29,6 +29,8 @@ _FUTURE_FLAGS: Final = functools.reduce(
 )
 #: Where cloudpickle 3.1.3 says that code comes from which travelled by value.
 BY_VALUE: Final = "<dynamic-code>"
+#: What IPython calls the code of a cell that begins with ``%%time``; it keeps no text under that name.
+_TIMED: Final = "<timed exec>"
 _DAG_FILE: Final = re.compile(r"unusual_prefix_[0-9a-f]{40}_")
 _PACKAGE: Final = str(Path(__file__).resolve().parents[1]) + os.sep
 _PACKAGE_FOLDERS: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
@@ -187,6 +189,8 @@ def _find(code: types.CodeType, module_globals: Mapping[str, Any]) -> ast.AST | 
     known = [text for filename in filenames for text in _texts.get(filename, ())]
     if code.co_filename == BY_VALUE:  # a notebook's cells go by no name that is left
         known += [text for texts in _texts.values() for text in texts if text not in known]
+    if code.co_filename == _TIMED:
+        known += [Text(_TIMED, text) for text in _timed_cells()]
     for text in known:
         node = _node_in(text, code)
         if node is not None:
@@ -197,6 +201,15 @@ def _find(code: types.CodeType, module_globals: Mapping[str, Any]) -> ast.AST | 
         if node is not None:
             return node
     return None
+
+
+def _timed_cells() -> Iterator[str]:
+    """Give what stands under ``%%time`` in a notebook's cells, the newest first."""
+    shell: Any = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    for cell in reversed(shell.history_manager.input_hist_raw if shell is not None else ()):
+        magic, _, body = cell.partition("\n")
+        if magic.startswith("%%time"):
+            yield shell.transform_cell(body)
 
 
 def _files_of(code: types.CodeType, module_globals: Mapping[str, Any]) -> list[str]:

@@ -73,8 +73,12 @@ def test_functions_of_cells_hit_after_a_restart(tmp_path: Path) -> None:
         (IMPORT, HELPER.replace("def double", "# doubles\ndef double"), STEP, CALL),
         (f"{IMPORT}\n\n{HELPER}\n\n{STEP}", CALL),
         ("from __future__ import annotations", IMPORT, HELPER, STEP, CALL),
+        (IMPORT, f"%%capture\n{HELPER}", STEP, CALL),
     ],
-    ids=["reordered", "run twice", "comment", "comment in helper", "one cell", "future import"],
+    ids=[
+        *("reordered", "run twice", "comment", "comment in helper", "one cell", "future import"),
+        "capture",
+    ],
 )
 def test_what_does_not_change_the_code_does_not_change_the_key(
     cells: tuple[str, ...], tmp_path: Path
@@ -82,6 +86,14 @@ def test_what_does_not_change_the_code_does_not_change_the_key(
     first = execute(notebook_of(IMPORT, HELPER, STEP, CALL), tmp_path)
     again = execute(notebook_of(*cells), tmp_path)
     assert "computed\n" + again == first
+
+
+def test_timing_a_cell_changes_no_key(tmp_path: Path) -> None:
+    first = execute(notebook_of(IMPORT, HELPER, STEP, CALL), tmp_path)
+    cells = IMPORT, f"%%time\n{HELPER}", f"%%time\n{STEP}\n{CALL}"
+    again = execute(notebook_of(*cells), tmp_path)
+    assert first.partition("computed\n")[2] in again
+    assert "computed" not in again
 
 
 def test_a_changed_helper_computes_again(tmp_path: Path) -> None:
