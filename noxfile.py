@@ -73,6 +73,14 @@ def versions(session: nox.Session) -> None:
     session.run("pytest", *(session.posargs or IN_PARALLEL))
 
 
+@nox.session(venv_backend="venv")
+def torch(session: nox.Session) -> None:
+    """By hand: PyTorch takes gigabytes, and uv the build for CUDA."""
+    install(session, "test")
+    session.install("torch>=2.2")
+    session.run("pytest", "tests/unit/torch_keys.py", *session.posargs)
+
+
 @nox.session
 def demo(session: nox.Session) -> None:
     session.install("--quiet", "-c", "constraints.txt", ".[demo]")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -19,9 +19,25 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
         return encoder.record(b"torch", type(value).__name__, str(value))
     if isinstance(value, torch.Size):
         return encoder.record(b"torch size", tuple(value))
+    if isinstance(value, (torch.finfo, torch.iinfo)):
+        return encoder.record(b"torch limits", type(value).__name__, value.dtype)
+    if isinstance(value, torch.UntypedStorage):
+        return encoder.record(b"torch storage", torch.empty(0, dtype=torch.uint8).set_(value))
+    if isinstance(value, torch.TypedStorage):
+        return encoder.record(b"torch storage", str(value.dtype), value.untyped())
     if isinstance(value, torch.Generator):
         return encoder.record(b"torch generator", str(value.device), value.get_state())
     return None
+
+
+#: What tensors of each sparse layout hold.
+_SPARSE: Final = {
+    torch.sparse_coo: ("indices", "values"),
+    torch.sparse_csr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_bsr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_csc: ("ccol_indices", "row_indices", "values"),
+    torch.sparse_bsc: ("ccol_indices", "row_indices", "values"),
+}
 
 
 def _tensor(value: Any, encoder: Encoder) -> bytes:
@@ -30,7 +46,8 @@ def _tensor(value: Any, encoder: Encoder) -> bytes:
             f"a tensor on {value.device} is not in this process's memory",
             way_out="Pass tensor.cpu(), or leave it out with ignore=(...).",
         )
-    if value.layout is not torch.strided:
+    parts = _SPARSE.get(value.layout, ())
+    if value.layout is not torch.strided and not parts:
         raise UnhashableArgumentError(
             f"a tensor of layout {value.layout} has no stable key", way_out="Pass it dense."
         )
@@ -41,7 +58,14 @@ def _tensor(value: Any, encoder: Encoder) -> bytes:
         str(value.dtype),
         tuple(value.shape),
         value.requires_grad,
+        str(value.layout),
     )
+    if parts:
+        held = value.detach()
+        held = held.coalesce() if value.layout is torch.sparse_coo else held
+        return encoder.node(
+            b"sparse", about, *(_tensor(getattr(held, one)(), encoder) for one in parts)
+        )
     plain = value.detach().resolve_conj().resolve_neg().contiguous()
     if plain.is_quantized:
         plain = plain.int_repr()
