@@ -248,7 +248,9 @@ class _Walk:
             if name not in names.stored:
                 value = contents(cell)
                 self.guards.cells.append((cell, value))
-                parts.append(self._encoder.token(name) + self._data(value, name))
+                held = self._data(value, name)
+                self._note(f"{name}, which the decorator of {_name(function)} has", held)
+                parts.append(self._encoder.token(name) + held)
         return self._encoder.node(b"wrapper", *parts)
 
     def _note(self, what: str, token: bytes) -> None:
@@ -370,14 +372,20 @@ class _Walk:
             parts.append(encoder.token(name) + encoder.token(descriptor) + held)
         for name, stated in sorted(inspect.get_annotations(kind).items()):
             # Libraries make fields of them: what they are counts, though they change no method.
-            parts.append(encoder.token(name) + self._annotation(stated))
+            held = self._annotation(stated)
+            self._note(f"annotation {name} of class {_name(kind)}", held)
+            parts.append(encoder.token(name) + held)
         if issubclass(kind, enum.Enum):
             values = [(name, member.value) for name, member in kind.__members__.items()]
             parts.append(self._data(values, kind.__qualname__))
         for name, stated in fields_of(kind):
             # Each by itself: one without a key does not hide what was said beside it.
             about = [self._data(one, f"{kind.__qualname__}.{name}") for one in stated]
-            parts.append(encoder.token(name) + encoder.node(b"field", *about))
+            held = encoder.node(b"field", *about)
+            self._note(
+                f"field {name} of class {_name(kind)}" if name else f"class {_name(kind)}", held
+            )
+            parts.append(encoder.token(name) + held)
         if type(kind) is not type:
             parts.append(encoder.token(type(kind)))
         return encoder.node(b"class", *parts)
