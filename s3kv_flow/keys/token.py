@@ -122,8 +122,8 @@ class Encoder:
     """
 
     __slots__ = (
-        *("_aside", "_cyclic", "_in_cycles", "_kept", "_lowest", "_memo", "_ordered", "_stack"),
-        *("code", "digest"),
+        *("_aside", "_cyclic", "_in_cycles", "_kept", "_lowest", "_memo", "_met_cycles"),
+        *("_ordered", "_stack", "code", "digest"),
     )
 
     def __init__(
@@ -137,7 +137,9 @@ class Encoder:
         self._lowest = 0
         # What was met on cycles that are not closed yet: its number, and how far up it refers.
         self._in_cycles: dict[int, tuple[int, int]] = {}
-        self._cyclic: dict[int, None] = {}  # what lies on closed cycles
+        # What lies on closed cycles, or holds such: its token depends on where they were entered.
+        self._cyclic: dict[int, None] = {}
+        self._met_cycles = 0
         self._ordered = False
         self._aside = 0
 
@@ -206,8 +208,10 @@ class Encoder:
         identity = id(value)
         known = self._memo.get(identity)
         if known is not None:
-            if self._cyclic and not self._ordered and identity in self._cyclic:
-                raise _NeedsOrderError
+            if self._cyclic and identity in self._cyclic:
+                if not self._ordered:
+                    raise _NeedsOrderError
+                self._met_cycles += 1
             return known
         stack = self._stack
         depth = stack.get(identity)
@@ -220,7 +224,7 @@ class Encoder:
         if depth > ORDINARY_DEPTH:
             check_depth()
         outer, self._lowest = self._lowest, depth + 1
-        before = len(self._in_cycles)
+        before, met = len(self._in_cycles), self._met_cycles
         stack[identity] = depth
         try:
             handler = EXACT.get(type(value))
@@ -240,6 +244,8 @@ class Encoder:
         self._kept.append(value)
         if self._lowest > depth:  # no reference back leaves this part
             self._memo[identity] = token
+            if self._met_cycles > met:
+                self._cyclic[identity] = None
         elif self._lowest == depth:
             self._close(identity, token, before)
         else:
@@ -264,6 +270,7 @@ class Encoder:
 
     def _close(self, identity: int, token: bytes, before: int) -> None:
         """Let what lies on the cycles through a value be known as its parts from here on."""
+        self._met_cycles += 1
         self._memo[identity] = token
         self._cyclic[identity] = None
         while len(self._in_cycles) > before:

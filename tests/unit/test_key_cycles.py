@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections.abc import Callable
 from typing import Any
 from xml.dom import minidom
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys.deep import on_a_deep_stack
@@ -104,3 +107,48 @@ def test_a_document_has_a_key() -> None:
 def test_what_cannot_be_put_in_order_is_refused_in_bounded_time() -> None:
     with pytest.raises(UnhashableArgumentError, match="look alike and refer to each other"):
         token(all_joined([0] * 12, set))
+
+
+#: Of each object: what keeps the others, a leaf, and which others it refers to.
+Graph = list[tuple[str, int, list[int]]]
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Graph:
+    size = draw(st.integers(1, 8))
+    others = st.lists(st.integers(0, size - 1), max_size=4, unique=True)
+    kinds = st.sampled_from(["attributes", "list", "set", "names", "keys"])
+    return [(draw(kinds), draw(st.integers(0, 1)), draw(others)) for _ in range(size)]
+
+
+def build(graph: Graph, order: random.Random) -> list[City]:
+    """Make the objects of a graph, and what has no order in any."""
+    cities = [City(leaf) for _, leaf, _ in graph]
+    for city, (kind, _, places) in zip(cities, graph):
+        held = [(f"to {number}", cities[place]) for number, place in enumerate(places)]
+        if kind == "list":
+            city.roads = [other for _, other in held]
+            continue
+        order.shuffle(held)
+        if kind == "attributes":
+            vars(city).update(held)
+        elif kind == "set":
+            city.roads = {other for _, other in held}
+        else:
+            city.roads = dict(held) if kind == "names" else {other: name for name, other in held}
+    return cities
+
+
+@given(graphs(), st.randoms(use_true_random=False), st.booleans())
+def test_any_graph_has_one_key_and_another_when_a_leaf_changes(
+    graph: Graph, order: random.Random, whole: bool
+) -> None:
+    def key(graph: Graph) -> bytes:
+        cities = build(graph, order)
+        return token(cities if whole else cities[0])
+
+    before = key(graph)
+    copied = pickle.loads(pickle.dumps(build(graph, order)))
+    assert {key(graph), key(graph), token(copied if whole else copied[0])} == {before}
+    kind, _, places = graph[0]
+    assert key([(kind, 2, places), *graph[1:]]) != before

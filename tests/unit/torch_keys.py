@@ -15,7 +15,6 @@ from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys.token import Encoder
 from s3kv_flow.testing import assert_different_keys, assert_same_key, assert_stable_key
 
-
 #: PyTorch tells of its sparse layouts that they are new.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
