@@ -151,6 +151,12 @@ class _Walk:
         #: What each function and class is made of, without what it refers to.
         self.parts: dict[str, bytes] = {}
         self._root = root
+        # The root's name is in the key's path: it does not count, nor those of what it wraps.
+        self._unnamed: set[int] = set()
+        inner = root
+        while isinstance(inner, types.FunctionType) and id(inner) not in self._unnamed:
+            self._unnamed.add(id(inner))
+            inner = inner.__dict__.get("__wrapped__")
         if root is not None:
             self._parts.append(root)
             self._labels[id(root)] = b"u"
@@ -205,8 +211,12 @@ class _Walk:
         for attributes in (function.__dict__, function.__kwdefaults__ or {}):
             self.guards.names.extend((attributes, *one) for one in attributes.items())
         own = _name(function)
-        parts = [tree_token(node, encoder) if node is not None else bytecode_token(code, encoder)]
-        self._note(f"code of {own}", parts[0])
+        called = b"" if id(function) in self._unnamed else encoder.token(function.__name__)
+        parts = [
+            called,
+            tree_token(node, encoder) if node is not None else bytecode_token(code, encoder),
+        ]
+        self._note(f"code of {own}", parts[1])
         if not root:  # the root's arguments, defaults included, are bound at each call
             parts += self._each(b"defaults", enumerate(function.__defaults__ or ()))
             parts += self._each(b"keyword defaults", (function.__kwdefaults__ or {}).items())
@@ -238,6 +248,8 @@ class _Walk:
         code, wrapped = function.__code__, function.__dict__["__wrapped__"]
         self.guards.names.append((function.__dict__, "__wrapped__", wrapped))
         own = self._data(wrapped, _name(function))
+        if "_torchdynamo_orig_callable" in function.__dict__:  # it keeps what it compiled
+            return self._encoder.node(b"compiled", own)
         if "__beartype_wrapper" in function.__dict__:  # its code has addresses for names
             checked = self._data(getattr(wrapped, "__annotations__", None), _name(function))
             return self._encoder.node(b"checked", own, checked)

@@ -23,8 +23,8 @@ def state_of(value: Any) -> dict[str, Any]:
     return {**held, **without_cached(kind, getattr(value, "__dict__", {}))}
 
 
-#: What attrs keeps of a hash, and scikit-learn of the identity of a list.
-_OF_LIBRARIES = frozenset({"_attrs_cached_hash", "_stop_words_id"})
+#: What attrs keeps of a hash, scikit-learn of the identity of a list, PyTorch of being compiled.
+_OF_LIBRARIES = frozenset({"_attrs_cached_hash", "_stop_words_id", "_is_torch_compile"})
 
 #: Of a type that was made by a class statement (`Py_TPFLAGS_HEAPTYPE`).
 _HEAP_TYPE = 1 << 9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copyreg
 import dataclasses
 import datetime
 import decimal
@@ -186,6 +187,30 @@ def add(x: Any) -> Any:
     return x + 1
 
 
+def plus(x: Any) -> Any:
+    return x + 1
+
+
+class Registered:
+    """Has nothing inside: `copyreg` knows what it is made of."""
+
+    held: typing.ClassVar[dict[int, Any]] = {}
+
+    def __init__(self, x: Any) -> None:
+        self.held[id(self)] = x
+
+
+copyreg.pickle(Registered, lambda value: (Registered, (value.held[id(value)],)))  # type: ignore[arg-type]
+
+
+class Wrong:
+    def __init__(self, reduced: Any) -> None:
+        self.reduced = reduced
+
+    def __reduce__(self) -> Any:
+        return self.reduced
+
+
 def take(x: Any) -> Any:
     return x - 1
 
@@ -288,6 +313,8 @@ DIFFERENT: list[Callable[[], tuple[Any, Any]]] = [
     lambda: ({"a": 1}.keys(), {"a": 1}.items()),
     lambda: (struct.Struct("<i"), struct.Struct(">i")),
     lambda: (property(add), property(take)),
+    lambda: (add, plus),
+    lambda: (Registered(1), Registered(2)),
     lambda: (dask.delayed(add), dask.delayed(take)),
     lambda: (pc.CountOptions(mode="all"), pc.CountOptions(mode="only_null")),
     lambda: (np.busdaycalendar(), np.busdaycalendar(holidays=["2020-01-01"])),
@@ -472,11 +499,14 @@ HELD: list[Callable[[], Any]] = [
     lambda: http.client.HTTPConnection("localhost"),
     lambda: np.frompyfunc(abs, 1, 1),
     lambda: dask.delayed(add)(1),
+    lambda: Wrong(None),
+    lambda: Wrong((Wrong,)),
+    lambda: Wrong((Wrong, None)),
 ]
 
 
 @pytest.mark.parametrize("make", HELD)
-def test_what_its_process_holds_has_no_key(make: Callable[[], Any]) -> None:
+def test_what_its_process_holds_or_does_not_tell_has_no_key(make: Callable[[], Any]) -> None:
     with pytest.raises(UnhashableArgumentError):
         Encoder().token([make()])
 

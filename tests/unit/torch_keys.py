@@ -110,6 +110,30 @@ def test_what_belongs_to_training_counts() -> None:
     assert_same_key(torch.zeros(2).untyped_storage(), torch.zeros(2).untyped_storage())
 
 
+def compiled(function: Any) -> Any:
+    return torch.compile(function, backend="eager")
+
+
+def wave(x: Any) -> Any:
+    return torch.sin(x)
+
+
+def hill(x: Any) -> Any:
+    return torch.cos(x)
+
+
+def test_calling_what_was_compiled_changes_no_key() -> None:
+    function, model = compiled(wave), module()
+    plain = Encoder().token(model)
+    optimized = compiled(model)
+    before = Encoder().token([function, optimized])
+    function(torch.ones(2))
+    optimized(torch.ones(1, 2))
+    assert Encoder().token([function, optimized]) == before
+    assert Encoder().token(model) == plain
+    assert_different_keys(function, compiled(hill), optimized, model)
+
+
 def test_what_is_not_in_memory_has_no_key() -> None:
     with pytest.raises(UnhashableArgumentError, match="meta"):
         Encoder().token(torch.zeros(2, device="meta"))

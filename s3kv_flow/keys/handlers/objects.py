@@ -35,7 +35,8 @@ def by_reduce(value: Any, encoder: Encoder) -> bytes:
     """Walk what pickling would write of an object, without pickle's own artefacts."""
     kind = type(value)
     try:
-        reduced = value.__reduce_ex__(4)
+        known = copyreg.dispatch_table.get(kind)  # as pickling asks first
+        reduced = value.__reduce_ex__(4) if known is None else known(value)
     except UnhashableArgumentError:
         raise
     except Exception as error:
@@ -43,6 +44,8 @@ def by_reduce(value: Any, encoder: Encoder) -> bytes:
     if isinstance(reduced, str):
         module = module_name(getattr(value, "__module__", None) or kind.__module__)
         return encoder.node(b"global", encoder.token(kind), *map(encoder.token, (module, reduced)))
+    if type(reduced) is not tuple or len(reduced) < 2 or type(reduced[1]) is not tuple:
+        raise _no_key(kind, ": its __reduce__ gives no tuple of a function and its arguments")
     function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
     if issubclass(kind, BaseException) and state == {}:  # somebody looked at its attributes
         state = None
@@ -150,7 +153,7 @@ def attributes(held: dict[Any, Any], encoder: Encoder) -> bytes:
 
 def _reduces(kind: type) -> bool:
     """Whether a class says itself what makes its state."""
-    return any(
+    return kind in copyreg.dispatch_table or any(
         name in vars(base)
         for base in kind.__mro__[:-1]
         for name in ("__reduce__", "__reduce_ex__", "__getstate__")

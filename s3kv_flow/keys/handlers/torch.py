@@ -19,6 +19,8 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
         return encoder.record(b"torch", type(value).__name__, str(value))
     if isinstance(value, torch.Size):
         return encoder.record(b"torch size", tuple(value))
+    if type(value).__name__ == "OptimizedModule":  # it also keeps what it compiled
+        return encoder.record(b"torch compiled", value._orig_mod)
     if isinstance(value, (torch.finfo, torch.iinfo)):
         return encoder.record(b"torch limits", type(value).__name__, value.dtype)
     if isinstance(value, torch.UntypedStorage):
