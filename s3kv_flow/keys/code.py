@@ -165,11 +165,16 @@ class _Walk:
         """Give a reference to a part of the graph, which is visited in its turn."""
         label = self._labels.get(id(value))
         if label is None:
-            own = _label(value, self._encoder.digest)
+            own = self._encoder.node(
+                b"label", self._called(value), _label(value, self._encoder.digest)
+            )
             self._alike[own] += 1  # only where nothing but what they reach tells them apart
             label = self._labels[id(value)] = b"u" + own + SCALARS[int](self._alike[own])
             self._parts.append(value)
         return label
+
+    def _called(self, value: Any) -> bytes:
+        return b"" if id(value) in self._unnamed else self._encoder.token(value.__name__)
 
     def run(self) -> bytes:
         tokens = []
@@ -211,9 +216,8 @@ class _Walk:
         for attributes in (function.__dict__, function.__kwdefaults__ or {}):
             self.guards.names.extend((attributes, *one) for one in attributes.items())
         own = _name(function)
-        called = b"" if id(function) in self._unnamed else encoder.token(function.__name__)
         parts = [
-            called,
+            self._called(function),
             tree_token(node, encoder) if node is not None else bytecode_token(code, encoder),
         ]
         self._note(f"code of {own}", parts[1])

@@ -396,6 +396,7 @@ def test_annotations_of_models_have_no_addresses() -> None:
 SEVERAL = """
 def a(x): return x + LIMIT
 def b(x): return x + 2
+def c(x): return x + 2
 class A:
     y = 1
 class B(A):
@@ -405,6 +406,14 @@ def made(by):
     return times
 LIMIT = 1
 """
+
+
+def test_the_name_of_a_cached_function_counts_in_the_path_alone() -> None:
+    text = (
+        "import functools\ndef d(g):\n    @functools.wraps(g)\n    def w(*a): return g(*a)\n"
+        "    return w\n@d\ndef %s(x): return x\nf = %s"
+    )
+    assert key(compiled(text % ("f", "f")), 1) == key(compiled(text % ("other", "other")), 1)
 
 
 DECORATED = [
@@ -438,8 +447,8 @@ def test_decorators_of_packages_count_by_what_they_were_told_and_wrap(decorator:
     ("held", "other", "edits"),
     [
         (
-            "{a, b, A, B, made(1), made(2)}",
-            "{made(2), made(1), B, A, b, a}",
+            "{a, b, c, A, B, made(1), made(2)}",
+            "{made(2), made(1), B, A, c, b, a}",
             ["LIMIT = 1|LIMIT = 2", "x + 2|x + 3", "y = 1|y = 9", "made(2)|made(3)"],
         ),
         ("{'a': a, 'b': b}", "{'b': b, 'a': a}", ["x + 2|x + 3", "'b': b|'b': a"]),

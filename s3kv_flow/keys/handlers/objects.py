@@ -182,7 +182,7 @@ def _never_consume(value: Any, encoder: Encoder) -> bytes | None:
     if issubclass(type(value), (collections.abc.Iterator, collections.abc.AsyncIterator)):
         raise UnhashableArgumentError(
             f"a {type(value).__qualname__} can be read only once, and hashing would use it up",
-            way_out="Pass a list of it, or leave it out with ignore=(...).",
+            way_out="Pass a list of it or what it holds, or leave it out with ignore=(...).",
         )
     return None
 
