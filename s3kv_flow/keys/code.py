@@ -213,8 +213,16 @@ class _Walk:
         )
         if "__wrapped__" in function.__dict__ and _is_made_by_package(function):
             return self._wrapper(function, node)
-        for attributes in (function.__dict__, function.__kwdefaults__ or {}):
-            self.guards.names.extend((attributes, *one) for one in attributes.items())
+        names = names_of(code, node)
+        left_out = _counters_of_itself(function, names) | MARKS
+        own_attributes = {
+            name: one for name, one in function.__dict__.items() if name not in left_out
+        }
+        for held_by, attributes in (
+            (function.__dict__, own_attributes),
+            (function.__kwdefaults__ or {}, function.__kwdefaults__ or {}),
+        ):
+            self.guards.names.extend((held_by, *one) for one in attributes.items())
         own = _name(function)
         parts = [
             self._called(function),
@@ -224,7 +232,6 @@ class _Walk:
         if not root:  # the root's arguments, defaults included, are bound at each call
             parts += self._each(b"defaults", enumerate(function.__defaults__ or ()))
             parts += self._each(b"keyword defaults", (function.__kwdefaults__ or {}).items())
-        names = names_of(code, node)
         for name, cell in zip(code.co_freevars, function.__closure__ or ()):
             value = contents(cell)
             if name in names.written and type(value) in WRITABLE:
@@ -240,8 +247,7 @@ class _Walk:
             for label, token in self._references(function, node):
                 self._note(f"{label}, which {own} reads", token)
                 parts.append(encoder.token(label) + token)
-        own_attributes = sorted(function.__dict__.items())
-        parts += self._each(b"attributes", (one for one in own_attributes if one[0] not in MARKS))
+        parts += self._each(b"attributes", sorted(own_attributes.items()))
         return encoder.node(b"function", *parts)
 
     def _wrapper(self, function: types.FunctionType, node: ast.AST | None) -> bytes:
@@ -423,6 +429,13 @@ _OF_EVERY_MODULE: Final = frozenset(
         "__spec__",
     ]
 )
+
+
+def _counters_of_itself(function: types.FunctionType, names: Names) -> frozenset[str]:
+    """Give the attributes of a function that it only adds to itself, such as the number of its calls."""
+    cells = zip(function.__code__.co_freevars, map(contents, function.__closure__ or ()))
+    known = {**function.__globals__, **dict(cells)} if names.counters else {}
+    return frozenset(attribute for name, attribute in names.counters if known.get(name) is function)
 
 
 def _is_made_by_package(function: types.FunctionType) -> bool:

@@ -22,6 +22,7 @@ class Names:
     bare: frozenset[str]
     written: frozenset[str]
     stored: frozenset[str]
+    counters: frozenset[tuple[str, str]]
     imports: tuple[tuple[int, str], ...]
 
     def asks_of(self, name: str) -> list[str]:
@@ -108,6 +109,7 @@ def _collect_names(code: types.CodeType, node: ast.AST | None) -> Names:
         frozenset(bare),
         _only_written(node) if node is not None else frozenset(),
         _stored(node) if node is not None else frozenset(),
+        _counters(node) if node is not None else frozenset(),
         tuple(sorted(imports)),
     )
 
@@ -166,6 +168,19 @@ def _only_written(node: ast.AST) -> frozenset[str]:
     names = [part for part in ast.walk(node) if isinstance(part, ast.Name)]
     read = {part.id for part in names if id(part) not in written}
     return frozenset({part.id for part in names if id(part) in written} - read)
+
+
+def _counters(node: ast.AST) -> frozenset[tuple[str, str]]:
+    """Give the attributes that a function only adds to, with the names under which it has their owners."""
+    added: set[tuple[str, str]] = set()
+    read: set[tuple[str, str]] = set()
+    for part in ast.walk(node):
+        target = part.target if isinstance(part, ast.AugAssign) else part
+        if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+            found = added if target is not part else read
+            if found is added or not isinstance(target.ctx, ast.Store):
+                found.add((target.value.id, target.attr))
+    return frozenset(added - read)
 
 
 def _stored(node: ast.AST) -> frozenset[str]:

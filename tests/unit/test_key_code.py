@@ -408,6 +408,23 @@ LIMIT = 1
 """
 
 
+def test_the_number_of_calls_that_a_function_keeps_does_not_count() -> None:
+    text = (
+        "import functools\ndef counted(g):\n    @functools.wraps(g)\n    def w(*a):\n"
+        "        w.calls += 1\n        return g(*a)\n    w.calls = 0\n    return w\n"
+        "@counted\ndef g(x): return x\ndef f(d): return g(1)"
+    )
+    function = compiled(text)
+    before = key(function, 1)
+    assert function(1) == 1
+    assert function.__globals__["g"].calls == 1
+    assert key(function, 1) == before
+    reads = compiled(text.replace("return g(*a)", "return w.calls"))
+    before = key(reads, 1)
+    assert reads(1) == 1
+    assert key(reads, 1) != before
+
+
 def test_the_name_of_a_cached_function_counts_in_the_path_alone() -> None:
     text = (
         "import functools\ndef d(g):\n    @functools.wraps(g)\n    def w(*a): return g(*a)\n"
