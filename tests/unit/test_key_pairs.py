@@ -10,11 +10,13 @@ import decimal
 import functools
 import gettext
 import http.client
+import io
 import operator
 import pathlib
 import pickle
 import random
 import struct
+import sys
 import tracemalloc
 import types
 import typing
@@ -219,6 +221,10 @@ def mapped(function: Any) -> Any:
     return pl.LazyFrame({"a": [1]}).map_batches(function)
 
 
+def grouped(function: Any) -> Any:
+    return pl.LazyFrame({"a": [1]}).group_by("a").map_groups(function, schema=None)
+
+
 def of_each(function: Any) -> Any:
     return pl.col("a").map_batches(function, return_dtype=pl.Int64)
 
@@ -290,6 +296,10 @@ DIFFERENT: list[Callable[[], tuple[Any, Any]]] = [
     lambda: (mapped(add), mapped(take)),
     lambda: (mapped(lambda x: x + 1), mapped(lambda x: x + 2)),
     lambda: (of_each(add), of_each(take)),
+    lambda: (pl.col("a").rolling_map(add, 2), pl.col("a").rolling_map(take, 2)),
+    lambda: (pl.reduce(operator.add, pl.all()), pl.reduce(operator.sub, pl.all())),
+    lambda: (pl.col("a").name.map(add), pl.col("a").name.map(take)),
+    lambda: (grouped(add), grouped(take)),
     lambda: (Numbers([1]), pl.Series([1])),
     lambda: (Plan({"a": [1]}), pl.LazyFrame({"a": [1]})),
     lambda: (pl.LazyFrame({"a": [1]}), pl.LazyFrame({"a": [2]})),
@@ -573,6 +583,31 @@ def test_a_fitted_vectorizer_has_one_key(kind: Any) -> None:
 def test_a_class_that_lies_about_itself_has_the_key_of_what_it_is() -> None:
     assert Encoder().token(mock.Mock(spec=pathlib.Path))
     assert Encoder().token(mock.Mock(spec=set)) != Encoder().token(set())
+
+
+class Runs:
+    def __reduce__(self) -> Any:
+        return pytest.fail, ("data was unpickled",)
+
+
+def test_data_in_a_plan_is_never_unpickled() -> None:
+    version = bytes(sys.version_info[1:3])
+    for protocol in (4, 5):
+        for flag in (b"\0", b"\1", b"PLPYFN\x94\xc0\1"):
+            data = flag + version + pickle.dumps(Runs(), protocol)
+            plans = (
+                pl.lit(data),
+                pl.lit(pl.Series([data])),
+                pl.col("a").is_in([data]),
+                pl.lit({"function": data}),
+                pl.lit(list(data)),
+                pl.LazyFrame({"a": [data]}),
+                pl.LazyFrame({"function": [list(data)]}),
+                pl.scan_csv(io.BytesIO(data)),
+            )
+            for plan in plans:
+                assert Encoder().token(plan) == Encoder().token(plan)
+    assert Encoder().token(pl.lit(b"\xff\xff\xff\xff\x10\0\0\0"))
 
 
 def test_categories_inside_of_lists_do_not_depend_on_what_came_before() -> None:

@@ -21,12 +21,17 @@ from s3kv_flow.keys.token import Encoder
 _VERSION: Final = re.compile(rb"DSL_VERSION.{4}[0-9a-f]{64}", re.DOTALL)
 #: What polars' own stream of a frame begins with.
 _FRAME: Final = b"\xff\xff\xff\xff"
-#: What stands before the pickle of a function: at times a mark, and always the version of Python.
+#: What the pickle of a function begins with: how it was made, the version of Python, and at times a mark.
+_PYTHON: Final = re.escape(bytes(sys.version_info[1:3]))
+_FUNCTION: Final = re.compile(rb"[\0\1]" + _PYTHON + rb"(?=\x80[\4\5]\x95)")
 _MARK: Final = b"PLPY"
-_PYTHON: Final = bytes(sys.version_info[1:3])
-_FUNCTION: Final = re.compile(
-    re.escape(_PYTHON) + rb"(\x80[\x04\x05]\x95|\xcc\x80[\x04\x05]\xcc\x95)"
-)
+#: The same anywhere, also where bytes are written as numbers.
+_SOME_FUNCTION: Final = re.compile(_MARK + rb"|" + _PYTHON + rb"(\xcc)?\x80[\4\5]")
+
+#: Under these names is data, whose bytes may be anybody's: they are never taken for a function.
+_DATA: Final = frozenset({"Literal", "dataframes", "df", "sources"})
+#: Under these are bytes that are no frames either.
+_BYTES: Final = frozenset({"Binary", "BinaryOwned", "Buffers"})
 
 #: Longer plans are not read, so how the frames inside lie in memory counts there.
 LONGEST_READ: Final = 32 << 20
@@ -86,35 +91,38 @@ def _plan(serialized: bytes, encoder: Encoder) -> bytes:
             pass
         else:
             return encoder.token(_read(plan))
-    if _FUNCTION.search(serialized) or _MARK in serialized:
+    if _SOME_FUNCTION.search(serialized):
         raise _without_key()
     return encoder.token(serialized)
 
 
-def _read(part: Any) -> Any:
+def _read(part: Any, name: str = "", *, is_data: bool = False) -> Any:
     """Give a part of a plan with its frames and functions as such."""
     if isinstance(part, dict):
-        return {name: _read(one) for name, one in part.items()}
+        return {
+            one: _read(held, one, is_data=is_data or one in _DATA) for one, held in part.items()
+        }
+    head = _head(part)
+    if is_data and head.startswith(_FRAME) and name not in _BYTES:
+        return pl.read_ipc_stream(io.BytesIO(bytes(part)))
+    if not is_data and head.startswith(_MARK):
+        held = bytes(part)
+        found = _FUNCTION.search(held)
+        if found is None:
+            raise _without_key()
+        return held[: found.start()], pickle.loads(held[found.end() :])
+    if not is_data and _FUNCTION.match(head):  # polars has just pickled what is in this process
+        return pickle.loads(bytes(part[3:]))
     if isinstance(part, list):
-        if not _holds_bytes(part):
-            return [_read(one) for one in part]
-        part = bytes(part)
-    if not isinstance(part, bytes):
-        return part
-    if part.startswith(_FRAME):
-        return pl.read_ipc_stream(io.BytesIO(part))
-    found = _FUNCTION.search(part)
-    if found is not None:  # polars has made the pickle a moment ago, of what is in this process
-        return part[: found.start()], pickle.loads(part[found.start() + len(_PYTHON) :])
-    if part.startswith(_MARK):
-        raise _without_key()
+        return [_read(one, name, is_data=is_data) for one in part]
     return part
 
 
-def _holds_bytes(part: list[Any]) -> bool:
-    """Whether it is numbers that were bytes."""
-    head = part[:4]
-    return head in (list(_FRAME), list(_MARK)) or head[1:] == [*_PYTHON, 0x80]
+def _head(part: Any) -> bytes:
+    """Give the first of some bytes, also where they are numbers; nothing of what else there is."""
+    head = part[:8] if isinstance(part, (bytes, list)) else b""
+    is_bytes = isinstance(head, bytes) or all(type(one) is int and 0 <= one < 256 for one in head)
+    return bytes(head) if is_bytes else b""
 
 
 def _without_key() -> UnhashableArgumentError:
