@@ -392,22 +392,21 @@ class _Walk:
             held = self._data(plain, f"{kind.__qualname__}.{name}")
             self._note(f"{name} of class {_name(kind)}", held)
             parts.append(encoder.token(name) + encoder.token(descriptor) + held)
-        for name, stated in sorted(inspect.get_annotations(kind).items()):
-            # Libraries make fields of them: what they are counts, though they change no method.
-            held = self._annotation(stated)
-            self._note(f"annotation {name} of class {_name(kind)}", held)
-            parts.append(encoder.token(name) + held)
+        # Libraries make fields of annotations: they count, though they change no method.
+        fields = [
+            encoder.token(name) + self._annotation(stated)
+            for name, stated in sorted(inspect.get_annotations(kind).items())
+        ]
         if issubclass(kind, enum.Enum):
             values = [(name, member.value) for name, member in kind.__members__.items()]
             parts.append(self._data(values, kind.__qualname__))
         for name, stated in fields_of(kind):
             # Each by itself: one without a key does not hide what was said beside it.
             about = [self._data(one, f"{kind.__qualname__}.{name}") for one in stated]
-            held = encoder.node(b"field", *about)
-            self._note(
-                f"field {name} of class {_name(kind)}" if name else f"class {_name(kind)}", held
-            )
-            parts.append(encoder.token(name) + held)
+            fields.append(encoder.token(name) + encoder.node(b"field", *about))
+        if fields:
+            parts.append(encoder.node(b"fields", *fields))
+            self._note(f"fields of class {_name(kind)}", parts[-1])
         if type(kind) is not type:
             parts.append(encoder.token(type(kind)))
         return encoder.node(b"class", *parts)
