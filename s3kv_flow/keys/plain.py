@@ -41,8 +41,8 @@ SAMPLES: Final = 16
 #: So many texts are joined at a time to see that they are.
 JOINED: Final = 128
 
-#: Containers of one size are taken apart by place, for what stands at one place is of one type as a
-#: rule: at most so many places of at least so many containers.
+#: Containers of one size that hold several types are taken apart by place, for what stands at one
+#: place is of one type as a rule: at most so many places of at least so many containers.
 WIDE: Final = 64
 TALL: Final = 16
 
@@ -121,7 +121,8 @@ class _Look:
             return False
         if size:
             held = _held(inner, size, kinds)
-            if width <= WIDE and len(inner) >= TALL and sizes.count(width) == len(inner):
+            tall = width <= WIDE and len(inner) >= TALL and sizes.count(width) == len(inner)
+            if tall and len(set(map(type, held[:width]))) > 1:
                 self.columns += [(held[place::width], depth + 1) for place in range(width)]
             else:
                 self.columns.append((held, depth + 1))
