@@ -31,7 +31,7 @@ RUN: Final = 2048
 #: own; a container counts as several. What holds one list many times over, or itself, so costs no more
 #: than in proportion to what is really there.
 DEEPEST: Final = 6
-MOST: Final = 256
+MOST: Final = 1024
 
 #: Rows of one shape are taken apart by name or place if they are so many, else row by row.
 TALL: Final = 16
