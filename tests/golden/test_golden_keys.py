@@ -137,6 +137,10 @@ VALUES: dict[str, Any] = {
     "few records": [{"b": number, "a": str(number)} for number in range(10)],
     "records of two shapes": [{"a": 1}, {"b": 2}, {"a": 3}] * 10,
     "tree": {f"k{number}": {"a": {"b": [{"c": number}]}} for number in range(20)},
+    "wide records": [
+        {f"f{place}": {"a": place, "b": [1, 2, 3]} for place in range(40)} for _ in range(20)
+    ],
+    "more than is looked into": [[[number] * 10] * 100 for number in range(20)],
     "plain": {
         "integers": [0, -1, -33, 127, 128, 2**16, 2**32, 2**63, -(2**63), 2**64 - 1],
         "numbers": [0.0, -0.0, 1e16, 5e-324, float("inf")],
