@@ -18,6 +18,8 @@ os.environ.update(
     PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED="false",
     PREFECT_LOGGING_TO_API_ENABLED="false",
     PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    # Scripts start Prefect's own server, which a busy machine does not do in its 20 seconds.
+    PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",
     PREFECT_LOGGING_LEVEL="WARNING",
     DO_NOT_TRACK="1",
     AWS_EC2_METADATA_DISABLED="true",
