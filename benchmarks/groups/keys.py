@@ -31,6 +31,7 @@ def rows() -> list[Row]:
         }
         for n in range(10_000)
     }
+    wide = [{f"f{place}": {"a": place, "b": [1, 2, 3]} for place in range(40)} for _ in range(1000)]
     from prefect.utilities.hashing import hash_objects  # here: it takes seconds to import
 
     def token(value: Any) -> Callable[[], bytes]:
@@ -68,6 +69,14 @@ def rows() -> list[Row]:
             lambda: joblib.hash(nested),
             token(nested),
             1.0,
+            before=gc.collect,
+        ),
+        compare(
+            "key of 1,000 records of 40 dicts",
+            "Prefect",
+            lambda: hash_objects(wide),
+            token(wide),
+            0.5,
             before=gc.collect,
         ),
     ]
