@@ -29,9 +29,12 @@ RUN: Final = 2048
 
 #: Nested values are taken apart so deep, and while the run yields no more than so many for each of its
 #: own; a container counts as several. What holds one list many times over, or itself, so costs no more
-#: than in proportion to what is really there; records with a hundred containers each are still packed.
+#: than in proportion to what is really there.
 DEEPEST: Final = 6
-MOST: Final = 1024
+MOST: Final = 96
+
+#: Plain values, whose look costs a twentieth, are packed while they hold no more than so many each.
+MOST_PLAIN: Final = 1024
 
 #: Rows of one shape are taken apart by name or place if they are so many, else row by row.
 TALL: Final = 16
@@ -60,11 +63,12 @@ class Parts(list[bytes]):
         How many values the run has.
     """
 
-    __slots__ = ("_left", "_update")
+    __slots__ = ("_left", "_left_plain", "_update")
 
     def __init__(self, update: Callable[[bytes], object], size: int) -> None:
         self._update = update
         self._left = MOST * size
+        self._left_plain = MOST_PLAIN * size
 
     def takes(self, containers: int, values: int) -> bool:
         """Whether so many values may be taken out of so many containers; then they are."""
@@ -76,9 +80,9 @@ class Parts(list[bytes]):
 
     def pack(self, values: list[Any], deepest: int) -> bytes | None:
         """Give the bytes of plain values that may be taken out of theirs; then they are."""
-        packed, cost = pack(values, deepest, min(self._left, MOST * len(values)))
+        packed, cost = pack(values, deepest, min(self._left_plain, MOST_PLAIN * len(values)))
         if packed is not None:  # else the cost is of the order in which was looked
-            self._left -= cost
+            self._left_plain -= cost
         return packed
 
     def flush(self) -> None:

@@ -414,7 +414,7 @@ class Encoder:
             return self.mapping(b"dict", value.items())
         kinds = set(map(type, value))
         if kinds == {str} and len(value) <= WHOLE:
-            packed, _ = pack(value, columns.DEEPEST, columns.MOST * len(value))
+            packed, _ = pack(value, columns.DEEPEST, columns.MOST_PLAIN * len(value))
             if packed is not None:
                 return self.leaf(b"dict:p", packed)
         if kinds in ({str}, {int}):
