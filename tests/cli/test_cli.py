@@ -115,6 +115,7 @@ def test_keys_generate(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # the pipeline, five times: half of this on a slow machine
 def test_the_demo_shows_what_it_says(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     text = run("demo", "--folder", str(folder), COLUMNS="120")
