@@ -59,14 +59,22 @@ class Parts(list[bytes]):
     ----------
     update : callable
         Takes what was written so far.
+    each : callable
+        Adds the token of each of some values to a list.
     size : int
         How many values the run has.
     """
 
-    __slots__ = ("_left", "_left_plain", "_update")
+    __slots__ = ("_left", "_left_plain", "_update", "each")
 
-    def __init__(self, update: Callable[[bytes], object], size: int) -> None:
+    def __init__(
+        self,
+        update: Callable[[bytes], object],
+        each: Callable[[Sequence[Any], list[bytes]], None],
+        size: int,
+    ) -> None:
         self._update = update
+        self.each = each
         self._left = MOST * size
         self._left_plain = MOST_PLAIN * size
 
@@ -91,12 +99,10 @@ class Parts(list[bytes]):
         self.clear()
 
 
-#: Writes values as tokens.
-Each = Callable[[Sequence[Any], "list[bytes]"], None]
-_Way = Callable[[Sequence[Any], Parts, Each, int], None]
+_Way = Callable[[Sequence[Any], Parts, int], None]
 
 
-def write(values: Sequence[Any], out: Parts, each: Each, deepest: int = DEEPEST) -> None:
+def write(values: Sequence[Any], out: Parts, deepest: int = DEEPEST) -> None:
     """Write the values of a column.
 
     Raises
@@ -105,12 +111,12 @@ def write(values: Sequence[Any], out: Parts, each: Each, deepest: int = DEEPEST)
         Some value has no stable key; the error's path begins with the value's place.
     """
     if len(values) <= FEW:
-        _tokens(values, out, each, deepest)
+        _tokens(values, out, deepest)
         return
     written = _plain(values if isinstance(values, list) else list(values), out, deepest)
     if written < len(values):
         try:
-            _others(values[written:], out, each, deepest)
+            _others(values[written:], out, deepest)
         except UnhashableArgumentError as error:
             place, rest = placed(error)
             error.path = f"[{written + place}]{rest}"
@@ -137,28 +143,28 @@ def _plain(values: list[Any], out: Parts, deepest: int) -> int:
     return at
 
 
-def _others(values: Sequence[Any], out: Parts, each: Each, deepest: int) -> None:
+def _others(values: Sequence[Any], out: Parts, deepest: int) -> None:
     """Write values of which the first ones are not all plain."""
     types = list(map(type, values))
     way = _WAYS.get(types[0], _tokens)
     if types.count(types[0]) < len(types):
         way = _mixed
-    way(values, out, each, deepest)
+    way(values, out, deepest)
 
 
-def _tokens(values: Sequence[Any], out: Parts, each: Each, deepest: int) -> None:
+def _tokens(values: Sequence[Any], out: Parts, deepest: int) -> None:
     out.append(b"*")
-    each(values, out)
+    out.each(values, out)
 
 
-def _floats(values: Sequence[float], out: Parts, each: Each, deepest: int) -> None:
+def _floats(values: Sequence[float], out: Parts, deepest: int) -> None:
     total = sum(values)
     if total != total:  # a NaN, whose payload does not count, or infinities of both signs
         values = [value if value == value else _NAN for value in values]
     out += (b"f", struct.pack(f"<{len(values)}d", *values))
 
 
-def _texts(values: Sequence[str], out: Parts, each: Each, deepest: int) -> None:
+def _texts(values: Sequence[str], out: Parts, deepest: int) -> None:
     out.append(b"t")
     ends = list(accumulate(map(len, values)))
     at = done = 0
@@ -190,36 +196,36 @@ def _long_text(value: str, out: Parts) -> None:
     out.append(b"\0")
 
 
-def _mixed(values: Sequence[Any], out: Parts, each: Each, deepest: int) -> None:
+def _mixed(values: Sequence[Any], out: Parts, deepest: int) -> None:
     types = list(map(type, values))
     kinds = set(types)
     if not kinds <= _WAYS.keys():
-        _tokens(values, out, each, deepest)
+        _tokens(values, out, deepest)
         return
     out += (b"m", bytes(map(_CODES.__getitem__, types)))
     for kind in _WAYS:
         if kind in kinds:
             try:
-                write([value for value in values if type(value) is kind], out, each, deepest)
+                write([value for value in values if type(value) is kind], out, deepest)
             except UnhashableArgumentError as error:
                 place, rest = placed(error)
                 error.path = f"[{_nth(types, kind, place)}]{rest}"
                 raise
 
 
-def _lists(values: Sequence[Sequence[Any]], out: Parts, each: Each, deepest: int) -> None:
+def _lists(values: Sequence[Sequence[Any]], out: Parts, deepest: int) -> None:
     lengths = list(map(len, values))
     if not deepest or not out.takes(len(values), sum(lengths)):
-        _tokens(values, out, each, deepest)
+        _tokens(values, out, deepest)
         return
     out += (b"l", struct.pack(f"<{len(lengths)}Q", *lengths))
     same = lengths[0] <= NARROW and lengths.count(lengths[0]) == len(lengths)
     if same and len(values) >= TALL:
         for place, column in enumerate(zip(*values)):
-            _column(column, place, out, each, deepest)
+            _column(column, place, out, deepest)
         return
     try:
-        write(list(chain.from_iterable(values)), out, each, deepest - 1)
+        write(list(chain.from_iterable(values)), out, deepest - 1)
     except UnhashableArgumentError as error:
         place, rest = placed(error)
         row = 0
@@ -230,27 +236,27 @@ def _lists(values: Sequence[Sequence[Any]], out: Parts, each: Each, deepest: int
         raise
 
 
-def _tuples(values: Sequence[tuple[Any, ...]], out: Parts, each: Each, deepest: int) -> None:
+def _tuples(values: Sequence[tuple[Any, ...]], out: Parts, deepest: int) -> None:
     out.append(b"u")
-    _lists(values, out, each, deepest)
+    _lists(values, out, deepest)
 
 
-def _dicts(values: Sequence[dict[Any, Any]], out: Parts, each: Each, deepest: int) -> None:
+def _dicts(values: Sequence[dict[Any, Any]], out: Parts, deepest: int) -> None:
     if not deepest or not out.takes(len(values), sum(map(len, values))):
-        _tokens(values, out, each, deepest)
+        _tokens(values, out, deepest)
         return
     names = list(chain.from_iterable(values))
     # Equal names of other types would look alike: a subclass of str.
     if list(map(type, names)).count(str) != len(names):
-        _tokens(values, out, each, deepest)
+        _tokens(values, out, deepest)
         return
     which, shapes = _shapes(values, names)
     if len(shapes) * FEW > len(values):
-        _tokens(values, out, each, deepest)
+        _tokens(values, out, deepest)
         return
     out += (b"d", _count(len(shapes)))
     if len(shapes) == 1:
-        _records(values, shapes[0], out, each, deepest)
+        _records(values, shapes[0], out, deepest)
         return
     out.append(struct.pack(f"<{len(which)}H", *which))
     groups: list[list[dict[str, Any]]] = [[] for _ in shapes]
@@ -258,7 +264,7 @@ def _dicts(values: Sequence[dict[Any, Any]], out: Parts, each: Each, deepest: in
         groups[number].append(value)
     for number, (shape, rows) in enumerate(zip(shapes, groups)):
         try:
-            _records(rows, shape, out, each, deepest)
+            _records(rows, shape, out, deepest)
         except UnhashableArgumentError as error:
             place, rest = placed(error)
             error.path = f"[{_nth(which, number, place)}]{rest}"
@@ -285,27 +291,27 @@ def _shapes(
 
 
 def _records(
-    rows: Sequence[dict[str, Any]], names: Sequence[str], out: Parts, each: Each, deepest: int
+    rows: Sequence[dict[str, Any]], names: Sequence[str], out: Parts, deepest: int
 ) -> None:
     out.append(_count(len(names)))
     if not names:
         return
-    _texts(names, out, each, deepest)
+    _texts(names, out, deepest)
     if len(rows) >= TALL:
         for name in names:
-            _column([row[name] for row in rows], name, out, each, deepest)
+            _column([row[name] for row in rows], name, out, deepest)
         return
     try:
-        write([row[name] for row in rows for name in names], out, each, deepest - 1)
+        write([row[name] for row in rows for name in names], out, deepest - 1)
     except UnhashableArgumentError as error:
         place, rest = placed(error)
         error.path = f"[{place // len(names)}][{names[place % len(names)]!r}]{rest}"
         raise
 
 
-def _column(column: Sequence[Any], step: str | int, out: Parts, each: Each, deepest: int) -> None:
+def _column(column: Sequence[Any], step: str | int, out: Parts, deepest: int) -> None:
     try:
-        write(column, out, each, deepest - 1)
+        write(column, out, deepest - 1)
     except UnhashableArgumentError as error:
         row, rest = placed(error)
         error.path = f"[{row}][{step!r}]{rest}"

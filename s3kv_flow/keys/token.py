@@ -363,9 +363,9 @@ class Encoder:
         running = self.digest.begin(SCHEME + b"%c" % len(tag) + tag + _pack_count(size))
         done = 0
         for run in runs:
-            out = columns.Parts(running.update, len(run))
+            out = columns.Parts(running.update, self._each, len(run))
             try:
-                columns.write(run, out, self._each)
+                columns.write(run, out)
             except UnhashableArgumentError as error:
                 place, rest = columns.placed(error)
                 error.path = f"[{done + place}]{rest}"
