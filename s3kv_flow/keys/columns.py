@@ -5,8 +5,8 @@ become a column for each name, lists of one length a column for each place, othe
 of all they hold; so a thousand records of one shape cost a few calls a name, not a
 thousand tokens each. Which way a column takes follows from its values alone. What is written
 tells where it ends, once the number of values is known, and the values can be read from it: a
-letter for the way, then its payload. Values without a way here, and few of them, are written as
-tokens.
+letter for the way, then its payload. Values that others tell, as a path's text does, become a
+column of these. Values without a way here, and few of them, are written as tokens.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import struct
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate, chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys.plain import CONTAINER, CONTAINERS, pack, sample
@@ -48,8 +48,20 @@ FIRST: Final = 64
 #: So much is joined at a time.
 PIECE_CHARACTERS: Final = 1 << 17
 
+#: A mixture of values has at most so many kinds.
+MOST_KINDS: Final = 200
+
 _count = struct.Struct("<Q").pack
 _NAN: Final = float("nan")
+
+
+class Told(NamedTuple):
+    """How values of a type are told by others."""
+
+    #: The token of what the type is.
+    head: bytes
+    #: Gives the value that tells of one: of two that are not equal, two that are not.
+    tell: Callable[[Any], Any]
 
 
 class Parts(list[bytes]):
@@ -61,20 +73,24 @@ class Parts(list[bytes]):
         Takes what was written so far.
     each : callable
         Adds the token of each of some values to a list.
+    told : callable
+        Gives how values of a type are told by others, or None.
     size : int
         How many values the run has.
     """
 
-    __slots__ = ("_left", "_left_plain", "_update", "each")
+    __slots__ = ("_left", "_left_plain", "_update", "each", "told")
 
     def __init__(
         self,
         update: Callable[[bytes], object],
         each: Callable[[Sequence[Any], list[bytes]], None],
+        told: Callable[[type], Told | None],
         size: int,
     ) -> None:
         self._update = update
         self.each = each
+        self.told = told
         self._left = MOST * size
         self._left_plain = MOST_PLAIN * size
 
@@ -100,6 +116,8 @@ class Parts(list[bytes]):
 
 
 _Way = Callable[[Sequence[Any], Parts, int], None]
+#: Values are alike if they are of one type that has a way here, are told alike, or are told by none.
+_Kind = type | Told | None
 
 
 def write(values: Sequence[Any], out: Parts, deepest: int = DEEPEST) -> None:
@@ -146,10 +164,22 @@ def _plain(values: list[Any], out: Parts, deepest: int) -> int:
 def _others(values: Sequence[Any], out: Parts, deepest: int) -> None:
     """Write values of which the first ones are not all plain."""
     types = list(map(type, values))
-    way = _WAYS.get(types[0], _tokens)
-    if types.count(types[0]) < len(types):
-        way = _mixed
-    way(values, out, deepest)
+    kinds: dict[type, _Kind] = {}
+    for kind in dict.fromkeys(types):
+        kinds[kind] = kind if kind in _WAYS else out.told(kind)
+    if len(set(kinds.values())) == 1:
+        _alike(values, kinds[types[0]], out, deepest)
+    else:
+        _mixed(values, [kinds[kind] for kind in types], out, deepest)
+
+
+def _alike(values: Sequence[Any], kind: _Kind, out: Parts, deepest: int) -> None:
+    if kind is None:
+        _tokens(values, out, deepest)
+    elif isinstance(kind, Told):
+        _told(values, kind, out, deepest)
+    else:
+        _WAYS[kind](values, out, deepest)
 
 
 def _tokens(values: Sequence[Any], out: Parts, deepest: int) -> None:
@@ -196,21 +226,42 @@ def _long_text(value: str, out: Parts) -> None:
     out.append(b"\0")
 
 
-def _mixed(values: Sequence[Any], out: Parts, deepest: int) -> None:
-    types = list(map(type, values))
-    kinds = set(types)
-    if not kinds <= _WAYS.keys():
+def _told(values: Sequence[Any], told: Told, out: Parts, deepest: int) -> None:
+    out += (b"v", told.head)
+    try:
+        write(list(map(told.tell, values)), out, deepest)
+    except UnhashableArgumentError:
+        out.each(values, out)  # tells the path in terms of the values themselves
+        raise
+
+
+def _bytes(values: Sequence[bytes], out: Parts, deepest: int) -> None:
+    lengths = list(map(len, values))
+    if sum(lengths) > PIECE_CHARACTERS:
         _tokens(values, out, deepest)
         return
-    out += (b"m", bytes(map(_CODES.__getitem__, types)))
-    for kind in _WAYS:
-        if kind in kinds:
-            try:
-                write([value for value in values if type(value) is kind], out, deepest)
-            except UnhashableArgumentError as error:
-                place, rest = placed(error)
-                error.path = f"[{_nth(types, kind, place)}]{rest}"
-                raise
+    out += (b"b", struct.pack(f"<{len(lengths)}Q", *lengths), *values)
+
+
+def _mixed(values: Sequence[Any], kinds: list[_Kind], out: Parts, deepest: int) -> None:
+    """Write values as one column for each kind, and which is of which."""
+    codes = {kind: code for code, kind in enumerate((*_WAYS, None))}
+    for kind in dict.fromkeys(kinds):
+        # In a byte there is no room for more; what is left over is like what nothing tells.
+        codes.setdefault(kind, len(codes) if len(codes) < MOST_KINDS else codes[None])
+    which = list(map(codes.__getitem__, kinds))
+    out += (b"m", bytes(which))
+    for kind, code in codes.items():
+        column = [value for value, its in zip(values, which) if its == code]
+        try:
+            if kind in _WAYS or len(column) <= FEW:
+                write(column, out, deepest)
+            else:
+                _alike(column, kind, out, deepest)
+        except UnhashableArgumentError as error:
+            place, rest = placed(error)
+            error.path = f"[{_nth(which, code, place)}]{rest}"
+            raise
 
 
 def _lists(values: Sequence[Sequence[Any]], out: Parts, deepest: int) -> None:
@@ -329,7 +380,7 @@ def _nth(values: Sequence[Any], wanted: Any, number: int) -> int:
     return [place for place, value in enumerate(values) if value == wanted][number]
 
 
-_WAYS: Final[dict[type, _Way]] = {
+_WAYS: Final[dict[Any, _Way]] = {
     type(None): _tokens,  # these three are packed, but for large numbers
     bool: _tokens,
     int: _tokens,
@@ -338,5 +389,5 @@ _WAYS: Final[dict[type, _Way]] = {
     list: _lists,
     tuple: _tuples,
     dict: _dicts,
+    bytes: _bytes,
 }
-_CODES: Final = {kind: code for code, kind in enumerate(_WAYS)}

@@ -47,6 +47,10 @@ REGISTERED: Final[dict[type | str, Callable[[Any], Any]]] = {}
 BY_BASE: Final[list[tuple[type, Handler]]] = []
 #: Asked by the packages in a type's MRO, and imported only then.
 BY_PACKAGE: Final[dict[str, Callable[[], Callable[[Any, Encoder], bytes | None]]]] = {}
+#: Types that are told by another value: the tag of their tokens, and what gives it.
+TOLD: Final[dict[type, tuple[bytes, Callable[[Any], Any]]]] = {}
+#: Asked for the classes of others, like `FALLBACKS` for their instances.
+TOLD_BY_CLASS: Final[list[Callable[[type, Encoder], columns.Told | None]]] = []
 #: Last resort before refusing.
 FALLBACKS: Final[list[Callable[[Any, Encoder], bytes | None]]] = []
 
@@ -322,12 +326,9 @@ class Encoder:
             except UnhashableArgumentError as error:
                 error.within(".__s3kv_key__()")
                 raise
-        if REGISTERED:
-            registered = REGISTERED.get(kind) or REGISTERED.get(
-                f"{kind.__module__}.{kind.__qualname__}"
-            )
-            if registered is not None:
-                return self.node(b"registered", self.token(kind), self.token(registered(value)))
+        registered = _registered(kind)
+        if registered is not None:
+            return self.node(b"registered", self.token(kind), self.token(registered(value)))
         for base in kind.__mro__:
             package = _package(base)
             if package in BY_PACKAGE:
@@ -347,6 +348,25 @@ class Encoder:
             "or teach its type with __s3kv_key__ or s3kv_flow.register_key.",
         )
 
+    def told(self, kind: type) -> columns.Told | None:
+        """Give how many values of a type are told by others, where they are."""
+        if kind not in EXACT:
+            if getattr(kind, "__s3kv_key__", None) is not None or _registered(kind) is not None:
+                return None
+            packages = BY_PACKAGE.keys() & set(map(_package, kind.__mro__))
+            for package in packages:
+                BY_PACKAGE[package]()  # fills the table
+        known = TOLD.get(kind)
+        if known is not None:
+            return columns.Told(self.node(known[0]), known[1])
+        if kind in EXACT or packages or any(issubclass(kind, base) for base, _ in BY_BASE):
+            return None
+        for ask in TOLD_BY_CLASS:
+            told = ask(kind, self)
+            if told is not None:
+                return told
+        return None
+
     def sequence(self, tag: bytes, values: Sequence[Any]) -> bytes:
         """Give the token of values in order."""
         size = len(values)
@@ -363,7 +383,7 @@ class Encoder:
         running = self.digest.begin(SCHEME + b"%c" % len(tag) + tag + _pack_count(size))
         done = 0
         for run in runs:
-            out = columns.Parts(running.update, self._each, len(run))
+            out = columns.Parts(running.update, self._each, self.told, len(run))
             try:
                 columns.write(run, out)
             except UnhashableArgumentError as error:
@@ -483,6 +503,12 @@ class _Outline(Encoder):
 
     def in_order(self, items: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
         return items
+
+
+def _registered(kind: type) -> Callable[[Any], Any] | None:
+    if not REGISTERED:
+        return None
+    return REGISTERED.get(kind) or REGISTERED.get(f"{kind.__module__}.{kind.__qualname__}")
 
 
 def _package(kind: type) -> str:

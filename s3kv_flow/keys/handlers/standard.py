@@ -21,16 +21,27 @@ from s3kv_flow.keys.classes import plain_member
 from s3kv_flow.keys.handlers.objects import attributes, by_reduce
 from s3kv_flow.keys.source import module_name
 from s3kv_flow.keys.state import state_of
-from s3kv_flow.keys.token import BY_BASE, EXACT, PIECE, Encoder, Handler
-
-_pack_days = struct.Struct("<I").pack
-_pack_clock = struct.Struct("<4BI").pack
+from s3kv_flow.keys.token import BY_BASE, EXACT, PIECE, TOLD, Encoder, Handler
 
 
 def _for(*kinds: type) -> Callable[[Handler], Handler]:
     def add(handler: Handler) -> Handler:
         EXACT.update(dict.fromkeys(kinds, handler))
         return handler
+
+    return add
+
+
+def told_by(tag: bytes, *kinds: type) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
+    """Let values of some types be told by the value that the function gives."""
+
+    def add(tell: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        @_for(*kinds)
+        def token(value: Any, encoder: Encoder) -> bytes:
+            return encoder.node(tag, encoder.token(tell(value)))
+
+        TOLD.update(dict.fromkeys(kinds, (tag, tell)))
+        return tell
 
     return add
 
@@ -150,39 +161,27 @@ def _namespace(value: types.SimpleNamespace, encoder: Encoder) -> bytes:
 # Ranges, times, places
 
 
-@_for(range)
-def _range(value: range, encoder: Encoder) -> bytes:
-    return encoder.record(b"range", value.start, value.stop, value.step)
+@told_by(b"range", range)
+@told_by(b"slice", slice)
+def _bounds(value: Any) -> tuple[Any, Any, Any]:
+    return value.start, value.stop, value.step
 
 
-@_for(slice)
-def _slice(value: Any, encoder: Encoder) -> bytes:
-    return encoder.record(b"slice", value.start, value.stop, value.step)
+@told_by(b"date", datetime.date)
+def _date(value: datetime.date) -> int:
+    return value.toordinal()
 
 
-@_for(datetime.date)
-def _date(value: datetime.date, encoder: Encoder) -> bytes:
-    return encoder.node(b"date", _pack_days(value.toordinal()))
+@told_by(b"datetime", datetime.datetime)
+@told_by(b"time", datetime.time)
+def _clock(value: datetime.datetime | datetime.time) -> Any:
+    # The bytes of its numbers, those of the fold with them, and its time zone if it has one.
+    return value.__reduce_ex__(4)[1]
 
 
-@_for(datetime.datetime)
-def _datetime(value: datetime.datetime, encoder: Encoder) -> bytes:
-    zone = encoder.token(value.tzinfo)
-    return encoder.node(b"datetime", _pack_days(value.toordinal()), _clock(value), zone)
-
-
-@_for(datetime.time)
-def _time(value: datetime.time, encoder: Encoder) -> bytes:
-    return encoder.node(b"time", _clock(value), encoder.token(value.tzinfo))
-
-
-def _clock(value: datetime.datetime | datetime.time) -> bytes:
-    return _pack_clock(value.hour, value.minute, value.second, value.fold, value.microsecond)
-
-
-@_for(datetime.timedelta)
-def _timedelta(value: datetime.timedelta, encoder: Encoder) -> bytes:
-    return encoder.record(b"timedelta", value.days, value.seconds, value.microseconds)
+@told_by(b"timedelta", datetime.timedelta)
+def _timedelta(value: datetime.timedelta) -> int:
+    return (value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds
 
 
 @_for(datetime.timezone)
@@ -198,6 +197,14 @@ def _set_subclass(value: Any, encoder: Encoder) -> bytes:
     return encoder.node(
         b"set subclass", encoder.token(type(value)), encoder.unordered(b"set", value), held
     )
+
+
+@told_by(b"path", pathlib.PosixPath)
+@told_by(b"pure path", pathlib.PurePosixPath)
+@told_by(b"windows path", pathlib.WindowsPath)
+@told_by(b"pure windows path", pathlib.PureWindowsPath)
+def _text(value: Any) -> str:
+    return str(value)
 
 
 @_inherited(pathlib.PurePath)

@@ -9,38 +9,35 @@ import random
 import uuid
 from typing import Any
 
-from s3kv_flow.keys.handlers.standard import _for
+from s3kv_flow.keys.handlers.standard import _for, told_by
 from s3kv_flow.keys.token import EXACT, Encoder
 
 
-@_for(decimal.Decimal)
-def _decimal(value: decimal.Decimal, encoder: Encoder) -> bytes:
-    sign, digits, exponent = value.as_tuple()
-    if value.is_nan():
-        sign, digits = 0, ()  # payloads of NaN are equal
-    return encoder.record(b"decimal", sign, "".join(map(str, digits)), exponent)
+@told_by(b"decimal", decimal.Decimal)
+def _decimal(value: decimal.Decimal) -> str:
+    if value.is_nan():  # payloads of NaN are equal
+        return "snan" if value.is_snan() else "nan"
+    return str(value).lower()  # the context may ask for "e" or "E"
 
 
-@_for(fractions.Fraction)
-def _fraction(value: fractions.Fraction, encoder: Encoder) -> bytes:
-    return encoder.record(b"fraction", value.numerator, value.denominator)
+@told_by(b"fraction", fractions.Fraction)
+def _fraction(value: fractions.Fraction) -> tuple[int, int]:
+    return value.numerator, value.denominator
 
 
-@_for(uuid.UUID)
-def _uuid(value: uuid.UUID, encoder: Encoder) -> bytes:
-    return encoder.record(b"uuid", value.int)
+@told_by(b"uuid", uuid.UUID)
+def _uuid(value: uuid.UUID) -> bytes:
+    return value.int.to_bytes(16, "big")
 
 
-@_for(
-    ipaddress.IPv4Address,
-    ipaddress.IPv6Address,
-    ipaddress.IPv4Network,
-    ipaddress.IPv6Network,
-    ipaddress.IPv4Interface,
-    ipaddress.IPv6Interface,
-)
-def _address(value: Any, encoder: Encoder) -> bytes:
-    return encoder.record(b"ip", type(value).__name__, str(value))
+@told_by(b"ipv4 address", ipaddress.IPv4Address)
+@told_by(b"ipv6 address", ipaddress.IPv6Address)
+@told_by(b"ipv4 network", ipaddress.IPv4Network)
+@told_by(b"ipv6 network", ipaddress.IPv6Network)
+@told_by(b"ipv4 interface", ipaddress.IPv4Interface)
+@told_by(b"ipv6 interface", ipaddress.IPv6Interface)
+def _address(value: Any) -> str:
+    return str(value)
 
 
 @_for(random.Random)
