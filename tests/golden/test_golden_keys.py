@@ -107,6 +107,8 @@ def reads_a_class(path: Any) -> Any:
 
 
 reads_a_class.__module__ = "golden"
+NUMBERS: list[Any] = [np.bool_, np.int8, np.int64, np.uint32, np.float16, np.float64, np.complex64]
+
 VALUES: dict[str, Any] = {
     "none": None,
     "true": True,
@@ -144,6 +146,7 @@ VALUES: dict[str, Any] = {
         *({number} for number in range(20)),
         *(range(number) for number in range(5)),
     ],
+    "numpy scalars": [kind(number % 2) for number in range(20) for kind in NUMBERS],
     "ragged rows": [list(range(number)) for number in range(20)],
     "table": [{"b": number, "a": [number / 2, None]} for number in range(20)],
     "few records": [{"b": number, "a": str(number)} for number in range(10)],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import struct
 import sys
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,7 @@ import numpy as np
 from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys.columns import RUN
 from s3kv_flow.keys.state import state_of
-from s3kv_flow.keys.token import Encoder
+from s3kv_flow.keys.token import TOLD, Encoder
 
 #: Pieces of a non-contiguous array are copied this large, so that memory stays flat.
 PIECE_BYTES: Final = 4 * 1024 * 1024
@@ -46,6 +47,9 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
             return plain
         held = {name: one for name, one in state_of(value).items() if not name.startswith("_mmap")}
         return encoder.node(b"numpy subclass", encoder.token(kind), plain, encoder.token(held))
+    if kind in TOLD:
+        tag, tell = TOLD[kind]
+        return encoder.node(tag, encoder.token(tell(value)))
     if isinstance(value, np.generic) and kind.__module__ == "numpy":
         return array(_without_payload(np.asarray(value)), encoder, b"numpy scalar")
     if isinstance(value, np.dtype):
@@ -64,6 +68,13 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
     if isinstance(value, np.random.RandomState):
         return encoder.record(b"numpy randomstate", value.get_state(legacy=False))
     return None
+
+
+def _is_told(kind: type[np.generic]) -> bool:
+    """Whether Python's own numbers hold all values of a scalar type."""
+    about = np.dtype(kind)
+    # Others put types of their own into NumPy's table, and are imported or not.
+    return kind.__module__ == "numpy" and about.kind in "biufc" and _scalar_bytes(about) <= 8
 
 
 def dtype(value: np.dtype[Any], encoder: Encoder) -> bytes:
@@ -251,3 +262,12 @@ def _blank(data: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> None:
     else:
         for name in data.dtype.names:
             _blank(data[name], mask[name])
+
+
+#: NumPy has several integers of one size, which are equal.
+_item: Final = operator.methodcaller("item")
+TOLD.update(
+    (kind, (b"numpy " + np.dtype(kind).str.encode(), _item))
+    for kind in set(np.sctypeDict.values())
+    if _is_told(kind)
+)
