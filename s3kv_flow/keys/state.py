@@ -9,18 +9,45 @@ from contextlib import suppress
 from typing import Any
 
 
+class Layout:
+    """Where objects of a class keep what they hold: looked up once for many of them.
+
+    Parameters
+    ----------
+    kind : type
+        The class. What is changed of it later is not seen.
+    """
+
+    __slots__ = ("_cached", "_kind", "_slots")
+
+    def __init__(self, kind: type) -> None:
+        self._kind = kind
+        self._slots = [
+            (name, member)
+            for base in kind.__mro__
+            if base.__flags__ & _HEAP_TYPE
+            for name, member in vars(base).items()
+            if isinstance(member, types.MemberDescriptorType)
+        ]
+        self._cached: dict[Any, bool] = {}
+
+    def state(self, value: Any) -> dict[str, Any]:
+        """Give the attributes of an object by name, those in slots of its and its bases too."""
+        held = {}
+        for name, member in self._slots:
+            with suppress(AttributeError):  # it is not filled
+                held[name] = member.__get__(value, self._kind)
+        for name, one in getattr(value, "__dict__", {}).items():
+            if name not in self._cached:
+                self._cached[name] = _is_cached(self._kind, name)
+            if not self._cached[name]:
+                held[name] = one
+        return held
+
+
 def state_of(value: Any) -> dict[str, Any]:
     """Give the attributes of an object by name, those in slots of its and its bases too."""
-    kind = type(value)
-    held = {}
-    for base in kind.__mro__:
-        if not base.__flags__ & _HEAP_TYPE:
-            continue
-        for name, member in vars(base).items():
-            if isinstance(member, types.MemberDescriptorType):
-                with suppress(AttributeError):  # it is not filled
-                    held[name] = member.__get__(value, kind)
-    return {**held, **without_cached(kind, getattr(value, "__dict__", {}))}
+    return Layout(type(value)).state(value)
 
 
 #: What attrs keeps of a hash, scikit-learn of the identity of a list, PyTorch of being compiled.

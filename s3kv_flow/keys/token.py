@@ -361,11 +361,10 @@ class Encoder:
             return columns.Told(self.node(known[0]), known[1])
         if kind in EXACT or packages or any(issubclass(kind, base) for base, _ in BY_BASE):
             return None
-        for ask in TOLD_BY_CLASS:
-            told = ask(kind, self)
-            if told is not None:
-                return told
-        return None
+        try:
+            return next(filter(None, (ask(kind, self) for ask in TOLD_BY_CLASS)), None)
+        except UnhashableArgumentError:  # of the class; as a token each says where it was met
+            return None
 
     def sequence(self, tag: bytes, values: Sequence[Any]) -> bytes:
         """Give the token of values in order."""

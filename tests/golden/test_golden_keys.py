@@ -147,6 +147,7 @@ VALUES: dict[str, Any] = {
         *(range(number) for number in range(5)),
     ],
     "numpy scalars": [kind(number % 2) for number in range(20) for kind in NUMBERS],
+    "dataclasses": [Point(number, number / 2) for number in range(20)],
     "ragged rows": [list(range(number)) for number in range(20)],
     "table": [{"b": number, "a": [number / 2, None]} for number in range(20)],
     "few records": [{"b": number, "a": str(number)} for number in range(10)],

@@ -711,6 +711,10 @@ def test_reading_an_object_does_not_change_its_token() -> None:
     assert config.total == 1
     copy.copy(config)
     assert token(config) == before
+    several = [Config(number) for number in range(20)]
+    before = token(several)
+    assert several[7].total == 7
+    assert token(several) == before
 
 
 def test_cycles_have_a_token() -> None:
@@ -726,6 +730,15 @@ def test_cycles_have_a_token() -> None:
     assert token(loop(1)) == token(loop(1))
     assert token(loop(2)) == token(loop(2))
     assert token([loop(1), loop(1)]) == token([loop(1)] * 2)
+
+    def ring(last: int) -> list[Config]:
+        configs = [Config(number) for number in [*range(19), last]]
+        for number, config in enumerate(configs):
+            config.b = [configs[number - 1], configs]
+        return configs
+
+    assert token(ring(19)) == token(ring(19))
+    assert token(ring(19)) != token(ring(20))
 
 
 def test_shared_parts_cost_once() -> None:
@@ -746,6 +759,10 @@ def test_shared_parts_cost_once() -> None:
     for number, row in enumerate(rows):
         row.update(table=rows, before=rows[number - 1])
     assert token(rows)
+    configs = [Config(number) for number in range(2000)]
+    for config in configs:
+        config.b = configs
+    assert token(configs)
     settings = {str(number): number for number in range(8000)}
     assert token([{"of": settings, "n": number} for number in range(10_000)])
     long = list(range(100_000))
@@ -797,6 +814,9 @@ IN_COLUMNS: list[tuple[Any, str]] = [
     (placed_in(20, 7, [1, 2], [1, LOCK]), "[7][1]"),
     (placed_in(20, 7, (1, 2), (1, 2, LOCK)), "[7][2]"),
     (placed_in(20, 7, [1, 2], (1, LOCK)), "[7][1]"),
+    (placed_in(20, 7, Config(1), Config(1, b={"x": LOCK})), "[7].b['x']"),
+    (placed_in(20, 7, Config(1), {"x": LOCK}), "[7]['x']"),
+    (placed_in(20, 7, decimal.Decimal(1), LOCK), "[7]"),
     ([*placed_in(20, 7, [], [LOCK]), *[1] * 5], "[7][0]"),
     ({f"k{n}": {"a": [n] * 3 if n != 7 else [n, LOCK]} for n in range(3000)}, "['k7']['a'][1]"),
     ({n: LOCK if n == 7 else n for n in range(20)}, "[7]"),

@@ -13,17 +13,29 @@ import weakref
 from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
+from s3kv_flow.keys.columns import Told
 from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.source import module_name
-from s3kv_flow.keys.state import state_of, without_cached
-from s3kv_flow.keys.token import FALLBACKS, Encoder
+from s3kv_flow.keys.state import Layout, state_of, without_cached
+from s3kv_flow.keys.token import FALLBACKS, TOLD_BY_CLASS, Encoder
 
 
 def _dataclass(value: Any, encoder: Encoder) -> bytes | None:
     kind = type(value)
-    if not dataclasses.is_dataclass(kind) or _reduces(kind) or _is_builtin(kind):
+    if not _is_by_fields(kind):
         return None
     return encoder.node(b"dataclass", encoder.token(kind), attributes(state_of(value), encoder))
+
+
+def _by_fields(kind: type, encoder: Encoder) -> Told | None:
+    """Give how dataclasses of one class are told."""
+    if not _is_by_fields(kind) or _is_read_once(kind) or _is_of_this_process(kind):
+        return None
+    return Told(encoder.node(b"dataclass", encoder.token(kind)), Layout(kind).state)
+
+
+def _is_by_fields(kind: type) -> bool:
+    return dataclasses.is_dataclass(kind) and not _reduces(kind) and not _is_builtin(kind)
 
 
 def _is_builtin(kind: type) -> bool:
@@ -179,12 +191,16 @@ def _no_key(kind: type, why: str = "") -> UnhashableArgumentError:
 
 
 def _never_consume(value: Any, encoder: Encoder) -> bytes | None:
-    if issubclass(type(value), (collections.abc.Iterator, collections.abc.AsyncIterator)):
+    if _is_read_once(type(value)):
         raise UnhashableArgumentError(
             f"a {type(value).__qualname__} can be read only once, and hashing would use it up",
             way_out="Pass a list of it or what it holds, or leave it out with ignore=(...).",
         )
     return None
+
+
+def _is_read_once(kind: type) -> bool:
+    return issubclass(kind, (collections.abc.Iterator, collections.abc.AsyncIterator))
 
 
 #: Modules of the standard library whose objects are held by their process: locks, queues, clients.
@@ -197,14 +213,20 @@ _OF_THIS_PROCESS: Final = frozenset(
 
 
 def _never_of_this_process(value: Any, encoder: Encoder) -> bytes | None:
-    kind = type(value)
-    if issubclass(kind, BaseException):
-        return None
-    for base in kind.__mro__:
-        module = str(base.__module__)
-        if module in _OF_THIS_PROCESS or module.rpartition(".")[0] in _OF_THIS_PROCESS:
-            raise _no_key(kind, ": it is held by this process")
+    if _is_of_this_process(type(value)):
+        raise _no_key(type(value), ": it is held by this process")
     return None
 
 
+def _is_of_this_process(kind: type) -> bool:
+    if issubclass(kind, BaseException):
+        return False
+    modules = [str(base.__module__) for base in kind.__mro__]
+    return any(
+        module in _OF_THIS_PROCESS or module.rpartition(".")[0] in _OF_THIS_PROCESS
+        for module in modules
+    )
+
+
 FALLBACKS.extend((_never_consume, _never_of_this_process, _dataclass, _reduce))
+TOLD_BY_CLASS.append(_by_fields)
