@@ -33,7 +33,9 @@ RUN: Final = 2048
 DEEPEST: Final = 6
 MOST: Final = 96
 
-#: Plain values, whose look costs a twentieth, are packed while they hold no more than so many each.
+#: Plain values, whose look costs a twentieth, are packed so deep, and while they hold no more than so
+#: many each.
+DEEPEST_PLAIN: Final = 16
 MOST_PLAIN: Final = 1024
 
 #: Rows of one shape are taken apart by name or place if they are so many, else row by row.
@@ -55,6 +57,10 @@ _count = struct.Struct("<Q").pack
 _NAN: Final = float("nan")
 
 
+class NotToldError(Exception):
+    """What is of a type that others tell is not told by any."""
+
+
 class Told(NamedTuple):
     """How values of a type are told by others."""
 
@@ -62,6 +68,11 @@ class Told(NamedTuple):
     head: bytes
     #: Gives the value that tells of one: of two that are not equal, two that are not.
     tell: Callable[[Any], Any]
+    #: It gives a tuple of so many values, each of which is a column; else one value.
+    fields: int = 0
+    #: So deep are they taken apart. Not as deep as others: what an object refers to is most often
+    #: referred to by several, and is written once as a token.
+    inside: int = 0
 
 
 class Parts(list[bytes]):
@@ -79,7 +90,7 @@ class Parts(list[bytes]):
         How many values the run has.
     """
 
-    __slots__ = ("_left", "_left_plain", "_update", "each", "told")
+    __slots__ = ("_left_plain", "_update", "each", "left", "told")
 
     def __init__(
         self,
@@ -91,20 +102,21 @@ class Parts(list[bytes]):
         self._update = update
         self.each = each
         self.told = told
-        self._left = MOST * size
+        self.left = MOST * size
         self._left_plain = MOST_PLAIN * size
 
     def takes(self, containers: int, values: int) -> bool:
         """Whether so many values may be taken out of so many containers; then they are."""
         count = CONTAINER * containers + values
-        if count > self._left:
+        if count > self.left:
             return False
-        self._left -= count
+        self.left -= count
         return True
 
-    def pack(self, values: list[Any], deepest: int) -> bytes | None:
+    def pack(self, values: list[Any]) -> bytes | None:
         """Give the bytes of plain values that may be taken out of theirs; then they are."""
-        packed, cost = pack(values, deepest, min(self._left_plain, MOST_PLAIN * len(values)))
+        most = min(self._left_plain, MOST_PLAIN * len(values))
+        packed, cost = pack(values, DEEPEST_PLAIN, most)
         if packed is not None:  # else the cost is of the order in which was looked
             self._left_plain -= cost
         return packed
@@ -131,7 +143,7 @@ def write(values: Sequence[Any], out: Parts, deepest: int = DEEPEST) -> None:
     if len(values) <= FEW:
         _tokens(values, out, deepest)
         return
-    written = _plain(values if isinstance(values, list) else list(values), out, deepest)
+    written = _plain(values if isinstance(values, list) else list(values), out)
     if written < len(values):
         try:
             _others(values[written:], out, deepest)
@@ -141,7 +153,7 @@ def write(values: Sequence[Any], out: Parts, deepest: int = DEEPEST) -> None:
             raise
 
 
-def _plain(values: list[Any], out: Parts, deepest: int) -> int:
+def _plain(values: list[Any], out: Parts) -> int:
     """Write values piece by piece as long as they are plain; give their number."""
     # A text keeps the UTF-8 that it is asked for: beyond ASCII a long list of them would grow.
     few = sample(values) if type(values[0]) is str else ()
@@ -150,7 +162,7 @@ def _plain(values: list[Any], out: Parts, deepest: int) -> int:
     at, size = 0, FIRST if type(values[0]) in CONTAINERS else len(values)
     while at < len(values):
         piece = values if size >= len(values) else values[at : at + size]  # each copy costs
-        packed = out.pack(piece, deepest)
+        packed = out.pack(piece)
         if packed is None:
             break
         out += (b"p", packed)
@@ -227,12 +239,41 @@ def _long_text(value: str, out: Parts) -> None:
 
 
 def _told(values: Sequence[Any], told: Told, out: Parts, deepest: int) -> None:
+    tell = None
+    if not told.inside:
+        tell = list(map(told.tell, values))
+    elif told.inside <= deepest:
+        tell = _tell(values, told, out)
+    if tell is None:
+        _tokens(values, out, deepest)
+        return
     out += (b"v", told.head)
     try:
-        write(list(map(told.tell, values)), out, deepest)
+        for column in zip(*tell) if told.fields else [tell]:
+            write(column, out, told.inside)
     except UnhashableArgumentError:
         out.each(values, out)  # tells the path in terms of the values themselves
         raise
+
+
+def _tell(values: Sequence[Any], told: Told, out: Parts) -> list[Any] | None:
+    """Give what tells of each object, unless it is too much: many may be one that holds many values."""
+    most = out.left
+    rows = []
+    try:
+        for value in values:
+            row = told.tell(value)
+            most -= CONTAINER
+            for one in row if told.fields else (row,):
+                if type(one) in _HOLDERS:
+                    most -= CONTAINER + len(one)
+            if most < 0:
+                return None
+            rows.append(row)
+    except NotToldError:
+        return None
+    out.takes(len(values), 0)
+    return rows
 
 
 def _bytes(values: Sequence[bytes], out: Parts, deepest: int) -> None:
@@ -262,6 +303,24 @@ def _mixed(values: Sequence[Any], kinds: list[_Kind], out: Parts, deepest: int) 
             place, rest = placed(error)
             error.path = f"[{_nth(which, code, place)}]{rest}"
             raise
+
+
+def _sets(values: Sequence[Any], out: Parts, deepest: int) -> None:
+    lengths = list(map(len, values))
+    if not out.takes(len(values), sum(lengths)):
+        _tokens(values, out, deepest)
+        return
+    # What is of one of these types has an order that depends on nothing else.
+    if set(map(type, chain.from_iterable(values))) not in ({str}, {int}):
+        _tokens(values, out, deepest)
+        return
+    out += (b"s", struct.pack(f"<{len(lengths)}Q", *lengths))
+    write(list(chain.from_iterable(map(sorted, values))), out, deepest)
+
+
+def _frozensets(values: Sequence[Any], out: Parts, deepest: int) -> None:
+    out.append(b"z")
+    _sets(values, out, deepest)
 
 
 def _lists(values: Sequence[Sequence[Any]], out: Parts, deepest: int) -> None:
@@ -380,6 +439,7 @@ def _nth(values: Sequence[Any], wanted: Any, number: int) -> int:
     return [place for place, value in enumerate(values) if value == wanted][number]
 
 
+_HOLDERS: Final = frozenset({dict, list, tuple})
 _WAYS: Final[dict[Any, _Way]] = {
     type(None): _tokens,  # these three are packed, but for large numbers
     bool: _tokens,
@@ -390,4 +450,6 @@ _WAYS: Final[dict[Any, _Way]] = {
     tuple: _tuples,
     dict: _dicts,
     bytes: _bytes,
+    set: _sets,
+    frozenset: _frozensets,
 }

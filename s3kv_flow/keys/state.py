@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import types
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -22,27 +22,39 @@ class Layout:
 
     def __init__(self, kind: type) -> None:
         self._kind = kind
-        self._slots = [
-            (name, member)
-            for base in kind.__mro__
-            if base.__flags__ & _HEAP_TYPE
-            for name, member in vars(base).items()
-            if isinstance(member, types.MemberDescriptorType)
-        ]
+        self._slots: list[tuple[str, types.MemberDescriptorType]] | None = None
         self._cached: dict[Any, bool] = {}
 
     def state(self, value: Any) -> dict[str, Any]:
         """Give the attributes of an object by name, those in slots of its and its bases too."""
+        if self._slots is None:
+            self._slots = list(_slots_of(self._kind))
         held = {}
         for name, member in self._slots:
             with suppress(AttributeError):  # it is not filled
                 held[name] = member.__get__(value, self._kind)
-        for name, one in getattr(value, "__dict__", {}).items():
-            if name not in self._cached:
-                self._cached[name] = _is_cached(self._kind, name)
-            if not self._cached[name]:
+        held.update(self.without_cached(getattr(value, "__dict__", {})))
+        return held
+
+    def without_cached(self, state: Mapping[Any, Any]) -> dict[Any, Any]:
+        """Leave out what merely reading an object puts into it."""
+        known = self._cached
+        held = {}
+        for name, one in state.items():
+            cached = known.get(name)
+            if cached is None:
+                cached = known[name] = _is_cached(self._kind, name)
+            if not cached:
                 held[name] = one
         return held
+
+
+def _slots_of(kind: type) -> Iterator[tuple[str, types.MemberDescriptorType]]:
+    for base in kind.__mro__:
+        if base.__flags__ & _HEAP_TYPE:
+            for name, member in vars(base).items():
+                if isinstance(member, types.MemberDescriptorType):
+                    yield name, member
 
 
 def state_of(value: Any) -> dict[str, Any]:
@@ -55,11 +67,6 @@ _OF_LIBRARIES = frozenset({"_attrs_cached_hash", "_stop_words_id", "_is_torch_co
 
 #: Of a type that was made by a class statement (`Py_TPFLAGS_HEAPTYPE`).
 _HEAP_TYPE = 1 << 9
-
-
-def without_cached(kind: type, state: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Leave out what merely reading an object puts into it."""
-    return {name: held for name, held in state.items() if not _is_cached(kind, name)}
 
 
 def _is_cached(kind: type, name: Any) -> bool:

@@ -43,12 +43,15 @@ Handler = Callable[[Any, "Encoder"], bytes]
 EXACT: Final[dict[type, Handler]] = {}
 #: What users registered, by type or by "package.Type": gives a value to hash in its place.
 REGISTERED: Final[dict[type | str, Callable[[Any], Any]]] = {}
+#: Of some packages: whether what is of a class counts as all objects do.
+OBJECTS_OF: Final[dict[str, Callable[[type], bool]]] = {}
 #: Tried in order, for subclasses.
 BY_BASE: Final[list[tuple[type, Handler]]] = []
 #: Asked by the packages in a type's MRO, and imported only then.
 BY_PACKAGE: Final[dict[str, Callable[[], Callable[[Any, Encoder], bytes | None]]]] = {}
-#: Types that are told by another value: the tag of their tokens, and what gives it.
-TOLD: Final[dict[type, tuple[bytes, Callable[[Any], Any]]]] = {}
+#: Types that are told by another value: the tag of their tokens, what gives it, and of how many
+#: fields it is, if it is a tuple.
+TOLD: Final[dict[type, tuple[bytes, Callable[[Any], Any], int]]] = {}
 #: Asked for the classes of others, like `FALLBACKS` for their instances.
 TOLD_BY_CLASS: Final[list[Callable[[type, Encoder], columns.Told | None]]] = []
 #: Last resort before refusing.
@@ -350,6 +353,8 @@ class Encoder:
 
     def told(self, kind: type) -> columns.Told | None:
         """Give how many values of a type are told by others, where they are."""
+        if kind in SCALARS:
+            return None
         if kind not in EXACT:
             if getattr(kind, "__s3kv_key__", None) is not None or _registered(kind) is not None:
                 return None
@@ -358,8 +363,11 @@ class Encoder:
                 BY_PACKAGE[package]()  # fills the table
         known = TOLD.get(kind)
         if known is not None:
-            return columns.Told(self.node(known[0]), known[1])
-        if kind in EXACT or packages or any(issubclass(kind, base) for base, _ in BY_BASE):
+            tag, tell, fields = known
+            return columns.Told(self.node(tag), tell, fields)
+        if kind in EXACT or not all(OBJECTS_OF.get(package, _no)(kind) for package in packages):
+            return None
+        if any(issubclass(kind, base) for base, _ in BY_BASE):
             return None
         try:
             return next(filter(None, (ask(kind, self) for ask in TOLD_BY_CLASS)), None)
@@ -433,7 +441,7 @@ class Encoder:
             return self.mapping(b"dict", value.items())
         kinds = set(map(type, value))
         if kinds == {str} and len(value) <= WHOLE:
-            packed, _ = pack(value, columns.DEEPEST, columns.MOST_PLAIN * len(value))
+            packed, _ = pack(value, columns.DEEPEST_PLAIN, columns.MOST_PLAIN * len(value))
             if packed is not None:
                 return self.leaf(b"dict:p", packed)
         if kinds in ({str}, {int}):
@@ -502,6 +510,10 @@ class _Outline(Encoder):
 
     def in_order(self, items: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
         return items
+
+
+def _no(kind: type) -> bool:
+    return False
 
 
 def _registered(kind: type) -> Callable[[Any], Any] | None:

@@ -63,6 +63,15 @@ class Point:
     y: float = 0.5
 
 
+class Slotted:
+    __slots__ = ("slot",)
+
+
+class Held(Slotted):
+    def __init__(self, held: Any, slot: int) -> None:
+        self.held, self.slot = held, slot
+
+
 class Pair(typing.NamedTuple):
     a: int
     b: str = ""
@@ -148,6 +157,11 @@ VALUES: dict[str, Any] = {
     ],
     "numpy scalars": [kind(number % 2) for number in range(20) for kind in NUMBERS],
     "dataclasses": [Point(number, number / 2) for number in range(20)],
+    "named tuples": [Pair(number, str(number)) for number in range(20)],
+    "exceptions": [ValueError("no", number) for number in range(20)],
+    "namespaces": [Held(number, slot=number) for number in range(20)],
+    "sets": [{str(number), "x"} for number in range(20)],
+    "deep": [[[[[[[[[[number]]]]]]]], []] for number in range(20)],
     "ragged rows": [list(range(number)) for number in range(20)],
     "table": [{"b": number, "a": [number / 2, None]} for number in range(20)],
     "few records": [{"b": number, "a": str(number)} for number in range(10)],

@@ -213,62 +213,6 @@ def test_one_change_in_a_table_changes_its_token(table: list[Any], data: st.Data
         assert (token({"t": ours}) == token({"t": other})) == same(ours, other)
 
 
-told = st.sampled_from(
-    [
-        st.decimals() | st.sampled_from([decimal.Decimal("1.0"), decimal.Decimal("1.00")]),
-        st.dates(),
-        st.datetimes(timezones=st.none() | st.timezones(), allow_imaginary=False),
-        st.times(timezones=st.none() | st.just(datetime.timezone.utc)),
-        st.timedeltas(),
-        st.fractions(),
-        st.uuids(),
-        st.ip_addresses(),
-        st.builds(pathlib.Path, st.text(alphabet="ab/.", max_size=3)),
-        st.builds(pathlib.PurePosixPath, st.text(alphabet="ab/.", max_size=3)),
-        st.builds(range, st.integers(0, 3), st.integers(0, 3), st.integers(1, 2)),
-        st.binary(max_size=3),
-        st.frozensets(st.integers(0, 3), max_size=2),
-        scalars,
-    ]
-)
-
-
-@st.composite
-def told_columns(draw: st.DrawFn) -> list[Any]:
-    """Values of some types that are told by others, in whatever mixture."""
-    kinds = draw(st.lists(told, min_size=1, max_size=3))
-    few = draw(st.lists(st.one_of(*kinds), min_size=2, max_size=12))
-    return draw(st.permutations(few * draw(st.integers(5, 12))))
-
-
-def spelled(value: Any) -> Any:
-    """Give what tells of a value, by a way of its own."""
-    if isinstance(value, decimal.Decimal) and value.is_nan():
-        return decimal.Decimal, value.is_snan()
-    if isinstance(value, decimal.Decimal):
-        return decimal.Decimal, value.as_tuple()
-    if isinstance(value, (datetime.datetime, datetime.time)):
-        zone = value.tzinfo
-        return type(value), repr(value.replace(tzinfo=None)), repr(zone), type(zone)
-    if isinstance(value, range):
-        return range, value.start, value.stop, value.step
-    return value
-
-
-@given(told_columns(), told_columns(), st.data())
-def test_what_others_tell_counts_as_it_does_alone(
-    ours: list[Any], others: list[Any], data: st.DataObject
-) -> None:
-    theirs = list(ours)
-    theirs[data.draw(st.integers(0, len(ours) - 1))] = data.draw(st.sampled_from(others))
-    equal = all(same(spelled(one), spelled(other)) for one, other in zip(ours, theirs))
-    for around in (lambda values: values, lambda values: [{"v": value} for value in values]):
-        assert (token(around(ours)) == token(around(theirs))) == equal
-        assert token(around(ours)) == token(around(pickle.loads(pickle.dumps(ours))))
-    alone = [token(one) == token(other) for one, other in zip(ours, theirs)]
-    assert all(alone) == equal
-
-
 def named(table: list[Any]) -> dict[str, Any]:
     return {f"row {place}": row for place, row in enumerate(table)}
 
@@ -520,6 +464,72 @@ class Client:
         self.url, self.lock = url, threading.Lock()
 
 
+told = st.sampled_from(
+    [
+        st.decimals() | st.sampled_from([decimal.Decimal("1.0"), decimal.Decimal("1.00")]),
+        st.dates(),
+        st.datetimes(timezones=st.none() | st.timezones(), allow_imaginary=False),
+        st.times(timezones=st.none() | st.just(datetime.timezone.utc)),
+        st.timedeltas(),
+        st.fractions(),
+        st.uuids(),
+        st.ip_addresses(),
+        st.builds(pathlib.Path, st.text(alphabet="ab/.", max_size=3)),
+        st.builds(pathlib.PurePosixPath, st.text(alphabet="ab/.", max_size=3)),
+        st.builds(range, st.integers(0, 3), st.integers(0, 3), st.integers(1, 2)),
+        st.binary(max_size=3),
+        st.frozensets(st.integers(0, 3), max_size=2),
+        st.sets(st.text(alphabet="ab", max_size=1), max_size=2),
+        st.builds(Pair, st.integers(0, 1), scalars),
+        st.builds(Config, st.integers(0, 1), scalars | st.builds(Plain, scalars)),
+        st.builds(Plain, scalars | st.lists(st.builds(Plain, scalars), max_size=10)),
+        scalars,
+    ]
+)
+
+
+@st.composite
+def told_columns(draw: st.DrawFn) -> list[Any]:
+    """Values of some types that are told by others, in whatever mixture."""
+    kinds = draw(st.lists(told, min_size=1, max_size=3))
+    few = draw(st.lists(st.one_of(*kinds), min_size=2, max_size=12))
+    return draw(st.permutations(few * draw(st.integers(5, 12))))
+
+
+def spelled(value: Any) -> Any:
+    """Give what tells of a value, by a way of its own."""
+    if isinstance(value, decimal.Decimal) and value.is_nan():
+        return decimal.Decimal, value.is_snan()
+    if isinstance(value, decimal.Decimal):
+        return decimal.Decimal, value.as_tuple()
+    if isinstance(value, (datetime.datetime, datetime.time)):
+        zone = value.tzinfo
+        return type(value), repr(value.replace(tzinfo=None)), repr(zone), type(zone)
+    if isinstance(value, Pair):
+        return Pair, tuple(value)
+    if isinstance(value, (Config, Plain)):
+        return type(value), {name: spelled(held) for name, held in vars(value).items()}
+    if isinstance(value, list):
+        return [spelled(held) for held in value]
+    if isinstance(value, range):
+        return range, value.start, value.stop, value.step
+    return value
+
+
+@given(told_columns(), told_columns(), st.data())
+def test_what_others_tell_counts_as_it_does_alone(
+    ours: list[Any], others: list[Any], data: st.DataObject
+) -> None:
+    theirs = list(ours)
+    theirs[data.draw(st.integers(0, len(ours) - 1))] = data.draw(st.sampled_from(others))
+    equal = all(same(spelled(one), spelled(other)) for one, other in zip(ours, theirs))
+    for around in (lambda values: values, lambda values: [{"v": value} for value in values]):
+        assert (token(around(ours)) == token(around(theirs))) == equal
+        assert token(around(ours)) == token(around(pickle.loads(pickle.dumps(ours))))
+    alone = [token(one) == token(other) for one, other in zip(ours, theirs)]
+    assert all(alone) == equal
+
+
 register_key(Client, lambda client: client.url)
 
 now = datetime.datetime(2026, 3, 29, 1, 30)
@@ -765,6 +775,10 @@ def test_shared_parts_cost_once() -> None:
     assert token(configs)
     settings = {str(number): number for number in range(8000)}
     assert token([{"of": settings, "n": number} for number in range(10_000)])
+    wide = Plain(1)
+    vars(wide).update({f"a{number}": b"x" for number in range(1000)})
+    assert token([wide] * 10_000)
+    assert token([{*range(100_000)}] * 10_000)
     long = list(range(100_000))
     for first in ("text", 1.5, 1, None):
         assert token([first] + [long] * 10_000)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from s3kv_flow.keys.handlers.objects import attributes, by_reduce
-from s3kv_flow.keys.token import Encoder
+from s3kv_flow.keys.token import OBJECTS_OF, Encoder
 
 #: What each was told. A decoder keeps more of its type than that, and an encoder a buffer.
 _TOLD: Final = {
@@ -29,3 +29,13 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
         return None
     # Its own pickles leave out what was added to it.
     return encoder.node(b"structure", by_reduce(value, encoder), attributes(added, encoder))
+
+
+def _is_object(kind: type) -> bool:
+    # What is added to a structure shows in no class.
+    return not kind.__dictoffset__ and not (
+        kind.__module__.startswith("msgspec") and kind.__name__ in _TOLD
+    )
+
+
+OBJECTS_OF["msgspec"] = _is_object

@@ -13,10 +13,10 @@ import weakref
 from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
-from s3kv_flow.keys.columns import Told
+from s3kv_flow.keys.columns import NotToldError, Told
 from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.source import module_name
-from s3kv_flow.keys.state import Layout, state_of, without_cached
+from s3kv_flow.keys.state import Layout, state_of
 from s3kv_flow.keys.token import FALLBACKS, TOLD_BY_CLASS, Encoder
 
 
@@ -27,11 +27,11 @@ def _dataclass(value: Any, encoder: Encoder) -> bytes | None:
     return encoder.node(b"dataclass", encoder.token(kind), attributes(state_of(value), encoder))
 
 
-def _by_fields(kind: type, encoder: Encoder) -> Told | None:
+def _told_by_fields(kind: type, encoder: Encoder) -> Told | None:
     """Give how dataclasses of one class are told."""
     if not _is_by_fields(kind) or _is_read_once(kind) or _is_of_this_process(kind):
         return None
-    return Told(encoder.node(b"dataclass", encoder.token(kind)), Layout(kind).state)
+    return Told(encoder.node(b"dataclass", encoder.token(kind)), Layout(kind).state, inside=1)
 
 
 def _is_by_fields(kind: type) -> bool:
@@ -46,6 +46,25 @@ def _is_builtin(kind: type) -> bool:
 def by_reduce(value: Any, encoder: Encoder) -> bytes:
     """Walk what pickling would write of an object, without pickle's own artefacts."""
     kind = type(value)
+    reduced = _reduced(value)
+    if isinstance(reduced, str):
+        module = module_name(getattr(value, "__module__", None) or kind.__module__)
+        return encoder.node(b"global", encoder.token(kind), *map(encoder.token, (module, reduced)))
+    function, arguments, state, items, pairs = reduced
+    return encoder.node(
+        b"reduce",
+        encoder.token(kind),
+        b"N" if function is None else encoder.token(function),
+        encoder.sequence(b"arguments", arguments),
+        _state(kind, state, encoder),
+        b"" if items is None else encoder.sequence(b"items", list(items)),
+        b"" if pairs is None else _pairs(value, pairs, encoder),
+    )
+
+
+def _reduced(value: Any) -> str | tuple[Any, tuple[Any, ...], Any, Any, Any]:
+    """Give what pickling would write of an object; None for a function that makes it the ordinary way."""
+    kind = type(value)
     try:
         known = copyreg.dispatch_table.get(kind)  # as pickling asks first
         reduced = value.__reduce_ex__(4) if known is None else known(value)
@@ -54,8 +73,7 @@ def by_reduce(value: Any, encoder: Encoder) -> bytes:
     except Exception as error:
         raise _no_key(kind, f": {error}") from error
     if isinstance(reduced, str):
-        module = module_name(getattr(value, "__module__", None) or kind.__module__)
-        return encoder.node(b"global", encoder.token(kind), *map(encoder.token, (module, reduced)))
+        return reduced
     if type(reduced) is not tuple or len(reduced) < 2 or type(reduced[1]) is not tuple:
         raise _no_key(kind, ": its __reduce__ gives no tuple of a function and its arguments")
     function, arguments, state, items, pairs = (*reduced, None, None, None)[:5]
@@ -63,49 +81,88 @@ def by_reduce(value: Any, encoder: Encoder) -> bytes:
         state = None
     if function is copyreg.__newobj__:  # type: ignore[attr-defined]
         arguments = arguments[1:]  # the first is the class
-    return encoder.node(
-        b"reduce",
-        encoder.token(kind),
-        _constructor(function, encoder),
-        encoder.sequence(b"arguments", arguments),
-        _state(kind, state, encoder),
-        b"" if items is None else encoder.sequence(b"items", list(items)),
-        b"" if pairs is None else _pairs(value, pairs, encoder),
-    )
+    if function in _ORDINARY:
+        function = None
+    return function, arguments, state, items, pairs
+
+
+_ORDINARY: Final = (copyreg.__newobj__, copyreg.__newobj_ex__, copyreg._reconstructor)  # type: ignore[attr-defined]
+
+
+def _told_by_reduce(kind: type, encoder: Encoder) -> Told | None:
+    """Give how objects of one class are told by what pickling would write of them."""
+    if _is_read_once(kind) or _is_of_this_process(kind):
+        return None
+    digest, code = encoder.digest, encoder.code
+    layout = Layout(kind)
+
+    def tell(value: Any) -> Any:
+        if kind not in _compared:
+            _reduce(value, Encoder(digest, code))  # warns where it is not stable
+        reduced = _reduced(value)
+        if isinstance(reduced, str):
+            raise NotToldError
+        function, arguments, state, items, pairs = reduced
+        return (
+            function,
+            arguments,
+            *_parted(layout, state),
+            None if items is None else list(items),
+            None if pairs is None else _named(kind, pairs),
+        )
+
+    return Told(encoder.node(b"reduce", encoder.token(kind)), tell, fields=7, inside=1)
+
+
+def _named(kind: type, pairs: Any) -> Any:
+    listed = list(pairs)
+    if issubclass(kind, collections.OrderedDict):
+        return listed
+    named = dict(listed)
+    if len(named) < len(listed) or not issubclass(kind, dict):
+        raise NotToldError
+    return named
 
 
 def _state(kind: type, state: Any, encoder: Encoder) -> bytes:
+    form, held, beside = _parted(Layout(kind), state)
+    if form == AS_IT_IS:
+        return encoder.attribute("__getstate__()", state)
+    own = encoder.token(None) if held is None else attributes(held, encoder)
+    if form == ATTRIBUTES:
+        return own
+    tag = b"slots" if form == WITH_SLOTS else b"pydantic"
+    return encoder.node(tag, own, attributes(beside, encoder))
+
+
+AS_IT_IS, ATTRIBUTES, WITH_SLOTS, OF_PYDANTIC = range(4)
+
+
+def _parted(layout: Layout, state: Any) -> tuple[int, Any, Any]:
+    """Give of which form a state is, its attributes, and what is beside them.
+
+    What only had been read is as good as nothing.
+    """
     if type(state) is dict:
-        return _kept(kind, state, encoder)
+        if type(state.get("__dict__")) is dict:  # pydantic puts its own state together
+            beside = {name: one for name, one in state.items() if name != "__dict__"}
+            return OF_PYDANTIC, layout.without_cached(state["__dict__"]), beside
+        return ATTRIBUTES, _kept(layout, state), None
     if type(state) is tuple and len(state) == 2 and type(state[1]) is dict:
-        plain, slots = state  # as pickling gives them where there are slots
-        if plain is None or type(plain) is dict:
-            own = _kept(kind, plain, encoder)
-            return encoder.node(b"slots", own, attributes(slots, encoder))
-    return encoder.attribute("__getstate__()", state)
+        own, slots = state  # as pickling gives them where there are slots
+        if own is None or type(own) is dict:
+            return WITH_SLOTS, _kept(layout, own), slots
+    return AS_IT_IS, state, None
 
 
-def _kept(kind: type, state: dict[Any, Any] | None, encoder: Encoder) -> bytes:
-    """Give the token of attributes; what only had been read is as good as nothing."""
-    if state is None:
-        return encoder.token(None)
-    kept = without_cached(kind, state)
-    if isinstance(kept.get("__dict__"), dict):  # pydantic puts its own state together
-        kept["__dict__"] = without_cached(kind, kept["__dict__"])
-    return encoder.token(None) if state and not kept else attributes(kept, encoder)
+def _kept(layout: Layout, state: dict[Any, Any] | None) -> dict[Any, Any] | None:
+    return (layout.without_cached(state) or None) if state else state
 
 
 def _pairs(value: Any, pairs: Any, encoder: Encoder) -> bytes:
     if isinstance(value, collections.OrderedDict):
         return encoder.sequence(b"ordered pairs", list(pairs))
     return encoder.mapping(b"pairs", pairs)
-
-
-def _constructor(function: Any, encoder: Encoder) -> bytes:
-    # copyreg's constructors say only that the object is made the ordinary way.
-    if function in (copyreg.__newobj__, copyreg.__newobj_ex__, copyreg._reconstructor):  # type: ignore[attr-defined]
-        return b"N"
-    return encoder.token(function)
 
 
 #: Types whose keys have been compared with those of a copy.
@@ -229,4 +286,4 @@ def _is_of_this_process(kind: type) -> bool:
 
 
 FALLBACKS.extend((_never_consume, _never_of_this_process, _dataclass, _reduce))
-TOLD_BY_CLASS.append(_by_fields)
+TOLD_BY_CLASS.extend((_told_by_fields, _told_by_reduce))

@@ -32,15 +32,18 @@ def _for(*kinds: type) -> Callable[[Handler], Handler]:
     return add
 
 
-def told_by(tag: bytes, *kinds: type) -> Callable[[Callable[[Any], Any]], Callable[[Any], Any]]:
-    """Let values of some types be told by the value that the function gives."""
+_Tell = Callable[[Any], Any]
 
-    def add(tell: Callable[[Any], Any]) -> Callable[[Any], Any]:
+
+def told_by(tag: bytes, *kinds: type, fields: int = 0) -> Callable[[_Tell], _Tell]:
+    """Let values of some types be told by the value that the function gives, or a tuple of fields."""
+
+    def add(tell: _Tell) -> _Tell:
         @_for(*kinds)
         def token(value: Any, encoder: Encoder) -> bytes:
             return encoder.node(tag, encoder.token(tell(value)))
 
-        TOLD.update(dict.fromkeys(kinds, (tag, tell)))
+        TOLD.update(dict.fromkeys(kinds, (tag, tell, fields)))
         return tell
 
     return add
@@ -161,8 +164,8 @@ def _namespace(value: types.SimpleNamespace, encoder: Encoder) -> bytes:
 # Ranges, times, places
 
 
-@told_by(b"range", range)
-@told_by(b"slice", slice)
+@told_by(b"range", range, fields=3)
+@told_by(b"slice", slice, fields=3)
 def _bounds(value: Any) -> tuple[Any, Any, Any]:
     return value.start, value.stop, value.step
 
@@ -172,11 +175,12 @@ def _date(value: datetime.date) -> int:
     return value.toordinal()
 
 
-@told_by(b"datetime", datetime.datetime)
-@told_by(b"time", datetime.time)
-def _clock(value: datetime.datetime | datetime.time) -> Any:
-    # The bytes of its numbers, those of the fold with them, and its time zone if it has one.
-    return value.__reduce_ex__(4)[1]
+@told_by(b"datetime", datetime.datetime, fields=2)
+@told_by(b"time", datetime.time, fields=2)
+def _clock(value: datetime.datetime | datetime.time) -> tuple[bytes, datetime.tzinfo | None]:
+    reduced: Any = value.__reduce_ex__(4)[1]
+    state, zone = reduced if len(reduced) == 2 else (*reduced, None)
+    return state, zone
 
 
 @told_by(b"timedelta", datetime.timedelta)

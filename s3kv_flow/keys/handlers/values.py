@@ -20,7 +20,7 @@ def _decimal(value: decimal.Decimal) -> str:
     return str(value).lower()  # the context may ask for "e" or "E"
 
 
-@told_by(b"fraction", fractions.Fraction)
+@told_by(b"fraction", fractions.Fraction, fields=2)
 def _fraction(value: fractions.Fraction) -> tuple[int, int]:
     return value.numerator, value.denominator
 
