@@ -338,10 +338,7 @@ def _lists(values: Sequence[Sequence[Any]], out: Parts, deepest: int) -> None:
         write(list(chain.from_iterable(values)), out, deepest - 1)
     except UnhashableArgumentError as error:
         place, rest = placed(error)
-        row = 0
-        while place >= lengths[row]:
-            place -= lengths[row]
-            row += 1
+        row, place = _row(lengths, place)
         error.path = f"[{row}][{place}]{rest}"
         raise
 
@@ -356,13 +353,17 @@ def _dicts(values: Sequence[dict[Any, Any]], out: Parts, deepest: int) -> None:
         _tokens(values, out, deepest)
         return
     names = list(chain.from_iterable(values))
-    # Equal names of other types would look alike: a subclass of str.
-    if list(map(type, names)).count(str) != len(names):
+    # Equal names of other types would look alike: a subclass of str, True.
+    kinds = set(map(type, names))
+    if kinds == {int}:
+        _by_name(values, out, deepest)
+        return
+    if not kinds <= {str}:
         _tokens(values, out, deepest)
         return
     which, shapes = _shapes(values, names)
     if len(shapes) * FEW > len(values):
-        _tokens(values, out, deepest)
+        _by_name(values, out, deepest)
         return
     out += (b"d", _count(len(shapes)))
     if len(shapes) == 1:
@@ -379,6 +380,22 @@ def _dicts(values: Sequence[dict[Any, Any]], out: Parts, deepest: int) -> None:
             place, rest = placed(error)
             error.path = f"[{_nth(which, number, place)}]{rest}"
             raise
+
+
+def _by_name(values: Sequence[dict[Any, Any]], out: Parts, deepest: int) -> None:
+    """Write dicts that have little in common: all their names, and all that these name."""
+    ordered = list(map(sorted, values))
+    lengths = list(map(len, ordered))
+    names = list(chain.from_iterable(ordered))
+    out += (b"k", struct.pack(f"<{len(lengths)}Q", *lengths))
+    write(names, out, deepest - 1)
+    held = [value[name] for value, its in zip(values, ordered) for name in its]
+    try:
+        write(held, out, deepest - 1)
+    except UnhashableArgumentError as error:
+        place, rest = placed(error)
+        error.path = f"[{_row(lengths, place)[0]}][{names[place]!r}]{rest}"
+        raise
 
 
 def _shapes(
@@ -432,6 +449,15 @@ def placed(error: UnhashableArgumentError) -> tuple[int, str]:
     """Take the place among the values from an error's path, and what follows it."""
     place, _, rest = error.path[1:].partition("]")
     return int(place), rest
+
+
+def _row(lengths: Sequence[int], place: int) -> tuple[int, int]:
+    """Give in which of several containers a value lies that stands at a place of all, and where there."""
+    row = 0
+    while place >= lengths[row]:
+        place -= lengths[row]
+        row += 1
+    return row, place
 
 
 def _nth(values: Sequence[Any], wanted: Any, number: int) -> int:

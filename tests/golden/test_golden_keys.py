@@ -162,6 +162,8 @@ VALUES: dict[str, Any] = {
     "namespaces": [Held(number, slot=number) for number in range(20)],
     "sets": [{str(number), "x"} for number in range(20)],
     "deep": [[[[[[[[[[number]]]]]]]], []] for number in range(20)],
+    "names that are integers": [{number: {number + 1: "x"}, 0: None} for number in range(20)],
+    "names of their own": [{f"k{number}": b"x", "all": number} for number in range(20)],
     "ragged rows": [list(range(number)) for number in range(20)],
     "table": [{"b": number, "a": [number / 2, None]} for number in range(20)],
     "few records": [{"b": number, "a": str(number)} for number in range(10)],

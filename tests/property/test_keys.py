@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array as arrays
 import collections
+import copyreg
 import dataclasses
 import datetime
 import decimal
@@ -152,6 +153,8 @@ cells = st.sampled_from(
         st.lists(st.integers(0, 1) | st.booleans(), min_size=2, max_size=2),
         st.tuples(st.floats(), st.text(max_size=1)),
         st.fixed_dictionaries({"x": st.integers(0, 1)}, optional={"y": numbers_or_none}),
+        st.dictionaries(st.integers(0, 9), st.integers(0, 1), max_size=2),
+        st.dictionaries(st.text(alphabet="ab", max_size=2), st.binary(max_size=1), max_size=2),
         st.lists(st.fixed_dictionaries({"z": st.booleans()}), max_size=2),
         st.dates() | st.none(),
         st.sets(st.integers(0, 3)),
@@ -727,6 +730,20 @@ def test_reading_an_object_does_not_change_its_token() -> None:
     assert token(several) == before
 
 
+def test_what_another_package_registers_for_exceptions_does_not_count(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one, several = ValueError("a", 1), [ValueError("a", number) for number in range(20)]
+    before = token(one), token(several)
+    assert token(several) != token([*several[:-1], ValueError("b", 19)])
+
+    def reduced(error: BaseException) -> Any:
+        return getattr, (error, "args")
+
+    monkeypatch.setitem(copyreg.dispatch_table, ValueError, reduced)
+    assert (token(one), token(several)) == before
+
+
 def test_cycles_have_a_token() -> None:
     def loop(length: int) -> list[Any]:
         first: list[Any] = []
@@ -830,6 +847,8 @@ IN_COLUMNS: list[tuple[Any, str]] = [
     (placed_in(20, 7, [1, 2], (1, LOCK)), "[7][1]"),
     (placed_in(20, 7, Config(1), Config(1, b={"x": LOCK})), "[7].b['x']"),
     (placed_in(20, 7, Config(1), {"x": LOCK}), "[7]['x']"),
+    ([{n: 1, 5: LOCK if n == 7 else 0} for n in range(20)], "[7][5]"),
+    ([{f"k{n}": LOCK if n == 7 else b""} for n in range(20)], "[7]['k7']"),
     (placed_in(20, 7, decimal.Decimal(1), LOCK), "[7]"),
     ([*placed_in(20, 7, [], [LOCK]), *[1] * 5], "[7][0]"),
     ({f"k{n}": {"a": [n] * 3 if n != 7 else [n, LOCK]} for n in range(3000)}, "['k7']['a'][1]"),

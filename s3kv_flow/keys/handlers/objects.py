@@ -10,6 +10,7 @@ import pickle
 import time
 import warnings
 import weakref
+from collections.abc import Callable
 from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
@@ -66,7 +67,7 @@ def _reduced(value: Any) -> str | tuple[Any, tuple[Any, ...], Any, Any, Any]:
     """Give what pickling would write of an object; None for a function that makes it the ordinary way."""
     kind = type(value)
     try:
-        known = copyreg.dispatch_table.get(kind)  # as pickling asks first
+        known = _reducer(kind)
         reduced = value.__reduce_ex__(4) if known is None else known(value)
     except UnhashableArgumentError:
         raise
@@ -84,6 +85,12 @@ def _reduced(value: Any) -> str | tuple[Any, tuple[Any, ...], Any, Any, Any]:
     if function in _ORDINARY:
         function = None
     return function, arguments, state, items, pairs
+
+
+def _reducer(kind: type) -> Callable[[Any], Any] | None:
+    """Give what was registered to reduce a type, which pickling asks first."""
+    # tblib registers one for every exception that there is, when some other package imports it.
+    return None if issubclass(kind, BaseException) else copyreg.dispatch_table.get(kind)
 
 
 _ORDINARY: Final = (copyreg.__newobj__, copyreg.__newobj_ex__, copyreg._reconstructor)  # type: ignore[attr-defined]
@@ -222,7 +229,7 @@ def attributes(held: dict[Any, Any], encoder: Encoder) -> bytes:
 
 def _reduces(kind: type) -> bool:
     """Whether a class says itself what makes its state."""
-    return kind in copyreg.dispatch_table or any(
+    return _reducer(kind) is not None or any(
         name in vars(base)
         for base in kind.__mro__[:-1]
         for name in ("__reduce__", "__reduce_ex__", "__getstate__")
