@@ -47,7 +47,9 @@ WIDE: Final = 64
 TALL: Final = 16
 
 
-def pack(values: list[Any] | dict[str, Any], deepest: int, most: int) -> tuple[bytes | None, int]:
+def pack(
+    values: list[Any] | dict[str, Any], deepest: int, most: int, largest: int = LARGEST
+) -> tuple[bytes | None, int]:
     """Give the bytes of plain values, or None where they would not tell what the values are.
 
     Parameters
@@ -58,29 +60,32 @@ def pack(values: list[Any] | dict[str, Any], deepest: int, most: int) -> tuple[b
         They are looked into so many levels deep.
     most : int
         They are looked into while this costs no more: 1 for a value, `CONTAINER` for a container.
+    largest : int
+        Their texts have no more characters, and what is packed no more bytes.
 
     Returns
     -------
     tuple of (bytes or None, int)
         The bytes, and what it has cost to look at their values.
     """
-    look = _Look(deepest, most)
+    look = _Look(deepest, most, largest)
     if not look.finds_plain(values):
         return None, look.cost
     try:
         packed = ormsgpack.packb(values, option=_EXACT)
     except TypeError:  # another type, a name that is no text, a lone surrogate, a large number
         return None, look.cost
-    return (packed if len(packed) <= LARGEST else None), look.cost
+    return (packed if len(packed) <= largest else None), look.cost
 
 
 class _Look:
     """What is seen while values are looked through."""
 
-    __slots__ = ("columns", "cost", "deepest", "most", "text")
+    __slots__ = ("columns", "cost", "deepest", "largest", "most", "text")
 
-    def __init__(self, deepest: int, most: int) -> None:
+    def __init__(self, deepest: int, most: int, largest: int) -> None:
         self.deepest = deepest
+        self.largest = largest
         self.most = most
         self.cost = self.text = 0
         self.columns: list[tuple[Sequence[Any], int]] = []
@@ -91,9 +96,9 @@ class _Look:
         while self.columns:
             column, depth = self.columns.pop()
             if type(column[0]) is str:
-                size = _size_of_texts(column, LARGEST - self.text)
+                size = _size_of_texts(column, self.largest - self.text)
                 self.text += size or 0
-                if self.text > LARGEST:
+                if self.text > self.largest:
                     return False
                 if size is not None:
                     continue
@@ -105,7 +110,7 @@ class _Look:
                 return False
             if str in kinds:
                 self.text += sum([len(one) for one in column if type(one) is str])
-                if self.text > LARGEST:
+                if self.text > self.largest:
                     return False
             if kinds & CONTAINERS and not self._takes_apart(column, kinds, depth):
                 return False

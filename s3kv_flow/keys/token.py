@@ -16,7 +16,7 @@ from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys import columns
 from s3kv_flow.keys.deep import ORDINARY_DEPTH, check_depth
 from s3kv_flow.keys.digest import SCHEME, XXH3_128, Digest
-from s3kv_flow.keys.plain import pack
+from s3kv_flow.keys.plain import CONTAINERS, pack
 
 #: Payloads up to here are written inline; a longer one is replaced by its digest.
 INLINE_BYTES: Final = 64
@@ -26,6 +26,10 @@ TOO_LONG: Final = b""
 #: Dicts of no more names are packed whole: so many values stay in the processor's cache from being
 #: looked at to being packed.
 WHOLE: Final = 1024
+
+#: What holds a few values, some of them containers, is packed with all below it while it costs no more
+#: than so much to look at it. What holds but one is not: in a long chain each would look in vain.
+SMALL_TREE: Final = 512
 
 #: So much of what lies on cycles is visited only to find an order for what looks alike.
 MOST_ASIDE: Final = 20_000
@@ -380,9 +384,17 @@ class Encoder:
         if size > columns.FEW:
             runs = (values[at : at + columns.RUN] for at in range(0, size, columns.RUN))
             return self.column(tag, size, runs)
+        if size > 1 and CONTAINERS & set(map(type, values)):
+            packed = self._small_tree(list(values))
+            if packed is not None:
+                return self.leaf(tag + b":p", packed)
         tokens: list[bytes] = []
         self._each(values, tokens)
         return self.node(tag, *tokens)
+
+    def _small_tree(self, value: list[Any] | dict[str, Any]) -> bytes | None:
+        # Texts keep the UTF-8 that they are asked for, so they are not to be long.
+        return pack(value, columns.DEEPEST, SMALL_TREE, PIECE >> 4)[0]
 
     def column(self, tag: bytes, size: int, runs: Iterable[Sequence[Any]]) -> bytes:
         """Give the token of many values in order, which come `columns.RUN` at a time."""
@@ -437,9 +449,15 @@ class Encoder:
 
         One with many keys is packed if it is plain, and else two columns, in the order of its keys.
         """
-        if len(value) <= columns.FEW:
+        if len(value) < 2:
             return self.mapping(b"dict", value.items())
         kinds = set(map(type, value))
+        if len(value) <= columns.FEW:
+            if kinds == {str} and CONTAINERS & set(map(type, value.values())):
+                packed = self._small_tree(value)
+                if packed is not None:
+                    return self.leaf(b"dict:p", packed)
+            return self.mapping(b"dict", value.items())
         if kinds == {str} and len(value) <= WHOLE:
             packed, _ = pack(value, columns.DEEPEST_PLAIN, columns.MOST_PLAIN * len(value))
             if packed is not None:

@@ -164,6 +164,8 @@ VALUES: dict[str, Any] = {
     "deep": [[[[[[[[[[number]]]]]]]], []] for number in range(20)],
     "names that are integers": [{number: {number + 1: "x"}, 0: None} for number in range(20)],
     "names of their own": [{f"k{number}": b"x", "all": number} for number in range(20)],
+    "small tree": {"layers": [64, 64], "of": {"rate": 0.5, "name": None}, "on": True},
+    "small lists": ([1, [2, [3]]], 4),
     "ragged rows": [list(range(number)) for number in range(20)],
     "table": [{"b": number, "a": [number / 2, None]} for number in range(20)],
     "few records": [{"b": number, "a": str(number)} for number in range(10)],
