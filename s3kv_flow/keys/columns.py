@@ -11,11 +11,12 @@ column of these. Values without a way here, and few of them, are written as toke
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import accumulate, chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys.plain import CONTAINER, CONTAINERS, pack, sample
@@ -61,13 +62,17 @@ class NotToldError(Exception):
     """What is of a type that others tell is not told by any."""
 
 
-class Told(NamedTuple):
-    """How values of a type are told by others."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Told:
+    """How values of a type are told by others.
+
+    Two types are told alike whose tokens are equal, as those of a class that was made twice.
+    """
 
     #: The token of what the type is.
     head: bytes
     #: Gives the value that tells of one: of two that are not equal, two that are not.
-    tell: Callable[[Any], Any]
+    tell: Callable[[Any], Any] = dataclasses.field(compare=False)
     #: It gives a tuple of so many values, each of which is a column; else one value.
     fields: int = 0
     #: So deep are they taken apart. Not as deep as others: what an object refers to is most often

@@ -49,6 +49,14 @@ class Layout:
         return held
 
 
+class Layouts(dict[type, Layout]):
+    """The layouts of classes, each made when it is asked for."""
+
+    def __missing__(self, kind: type) -> Layout:
+        layout = self[kind] = Layout(kind)
+        return layout
+
+
 def _slots_of(kind: type) -> Iterator[tuple[str, types.MemberDescriptorType]]:
     for base in kind.__mro__:
         if base.__flags__ & _HEAP_TYPE:

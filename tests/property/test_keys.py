@@ -744,6 +744,32 @@ def test_what_another_package_registers_for_exceptions_does_not_count(
     assert (token(one), token(several)) == before
 
 
+def test_objects_of_a_class_that_was_made_twice_count_alike() -> None:
+    def made() -> tuple[type, ...]:
+        class Ordinary:
+            def __init__(self, a: Any) -> None:
+                self.a = a
+
+        @dataclasses.dataclass
+        class OfFields:
+            a: Any
+
+        class InSlots:
+            __slots__ = ("a",)
+
+            def __init__(self, a: Any) -> None:
+                self.a = a
+
+        return Ordinary, OfFields, InSlots
+
+    for once, again in zip(made(), made()):
+        several = [once(number) for number in range(20)]
+        as_many = [(again if number % 3 else once)(number) for number in range(20)]
+        assert token(several) == token(as_many)
+        as_many[7] = again(8)
+        assert token(several) != token(as_many)
+
+
 def test_cycles_have_a_token() -> None:
     def loop(length: int) -> list[Any]:
         first: list[Any] = []

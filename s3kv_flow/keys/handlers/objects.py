@@ -17,7 +17,7 @@ from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys.columns import NotToldError, Told
 from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.source import module_name
-from s3kv_flow.keys.state import Layout, state_of
+from s3kv_flow.keys.state import Layout, Layouts, state_of
 from s3kv_flow.keys.token import FALLBACKS, TOLD_BY_CLASS, Encoder
 
 
@@ -32,7 +32,12 @@ def _told_by_fields(kind: type, encoder: Encoder) -> Told | None:
     """Give how dataclasses of one class are told."""
     if not _is_by_fields(kind) or _is_read_once(kind) or _is_of_this_process(kind):
         return None
-    return Told(encoder.node(b"dataclass", encoder.token(kind)), Layout(kind).state, inside=1)
+    layouts = Layouts()
+
+    def tell(value: Any) -> Any:
+        return layouts[type(value)].state(value)
+
+    return Told(encoder.node(b"dataclass", encoder.token(kind)), tell, inside=1)
 
 
 def _is_by_fields(kind: type) -> bool:
@@ -101,9 +106,10 @@ def _told_by_reduce(kind: type, encoder: Encoder) -> Told | None:
     if _is_read_once(kind) or _is_of_this_process(kind):
         return None
     digest, code = encoder.digest, encoder.code
-    layout = Layout(kind)
+    layouts = Layouts()
 
     def tell(value: Any) -> Any:
+        kind = type(value)
         if kind not in _compared:
             _reduce(value, Encoder(digest, code))  # warns where it is not stable
         reduced = _reduced(value)
@@ -113,7 +119,7 @@ def _told_by_reduce(kind: type, encoder: Encoder) -> Told | None:
         return (
             function,
             arguments,
-            *_parted(layout, state),
+            *_parted(layouts[kind], state),
             None if items is None else list(items),
             None if pairs is None else _named(kind, pairs),
         )
