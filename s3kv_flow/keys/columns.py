@@ -59,7 +59,7 @@ _NAN: Final = float("nan")
 
 
 class NotToldError(Exception):
-    """What is of a type that others tell is not told by any."""
+    """What others tell of is of their type, and yet is not told by any."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -275,7 +275,7 @@ def _tell(values: Sequence[Any], told: Told, out: Parts) -> list[Any] | None:
             if most < 0:
                 return None
             rows.append(row)
-    except NotToldError:
+    except Exception:  # what went wrong does so again where each is a token, and has its path there
         return None
     out.takes(len(values), 0)
     return rows
@@ -297,7 +297,9 @@ def _mixed(values: Sequence[Any], kinds: list[_Kind], out: Parts, deepest: int) 
         codes.setdefault(kind, len(codes) if len(codes) < MOST_KINDS else codes[None])
     which = list(map(codes.__getitem__, kinds))
     out += (b"m", bytes(which))
-    for kind, code in codes.items():
+    present = dict(zip(which, kinds))
+    for code in sorted(present):
+        kind = present[code] if code != codes[None] else None
         column = [value for value, its in zip(values, which) if its == code]
         try:
             if kind in _WAYS or len(column) <= FEW:

@@ -450,6 +450,12 @@ class Plain:
         self.a = a
 
 
+class Bare:
+    @functools.cached_property
+    def total(self) -> int:
+        return 1
+
+
 class Text(str):
     pass
 
@@ -728,6 +734,46 @@ def test_reading_an_object_does_not_change_its_token() -> None:
     before = token(several)
     assert several[7].total == 7
     assert token(several) == before
+    bare = [Bare() for _ in range(20)]
+    before = token(bare)
+    assert bare[7].total == 1
+    assert token(bare) == before
+
+
+def test_values_of_very_many_types_are_told_apart() -> None:
+    kinds = [type(f"Kind{number}", (Plain,), {}) for number in range(500)]
+    values = [kind(number) for kind in kinds for number in range(10)]
+    assert token(values) == token(made_again(values))
+    for place in (0, 2500, 4999):
+        others = list(values)
+        others[place] = kinds[place // 10]("other")
+        assert token(others) != token(values)
+
+
+def made_again(values: list[Any]) -> list[Any]:
+    return [type(value)(value.a) for value in values]
+
+
+class Lying:
+    """Says what it is made of in ways that pickle would refuse."""
+
+    def __init__(self, reduced: Any) -> None:
+        self.reduced = reduced
+
+    def __reduce__(self) -> Any:
+        if isinstance(self.reduced, Exception):
+            raise self.reduced
+        return self.reduced
+
+
+def test_what_lies_about_itself_is_refused_with_its_path() -> None:
+    fair = (list, ())
+    for reduced in (KeyError("x"), 1, (list,), (list, [])):
+        values = [Lying(reduced if number == 7 else fair) for number in range(20)]
+        with pytest.raises(UnhashableArgumentError) as refused:
+            token(values)
+        assert refused.value.path.startswith("[7]")
+    assert token([Lying(fair)] * 20) != token([Lying(fair)] * 19 + [Lying("name")])
 
 
 def test_what_another_package_registers_for_exceptions_does_not_count(

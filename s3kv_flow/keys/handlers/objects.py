@@ -141,9 +141,9 @@ def _state(kind: type, state: Any, encoder: Encoder) -> bytes:
     form, held, beside = _parted(Layout(kind), state)
     if form == AS_IT_IS:
         return encoder.attribute("__getstate__()", state)
-    own = encoder.token(None) if held is None else attributes(held, encoder)
     if form == ATTRIBUTES:
-        return own
+        return attributes(held, encoder)
+    own = encoder.token(None) if held is None else attributes(held, encoder)
     tag = b"slots" if form == WITH_SLOTS else b"pydantic"
     return encoder.node(tag, own, attributes(beside, encoder))
 
@@ -160,7 +160,8 @@ def _parted(layout: Layout, state: Any) -> tuple[int, Any, Any]:
         if type(state.get("__dict__")) is dict:  # pydantic puts its own state together
             beside = {name: one for name, one in state.items() if name != "__dict__"}
             return OF_PYDANTIC, layout.without_cached(state["__dict__"]), beside
-        return ATTRIBUTES, _kept(layout, state), None
+        kept = _kept(layout, state)
+        return (AS_IT_IS, None, None) if kept is None else (ATTRIBUTES, kept, None)
     if type(state) is tuple and len(state) == 2 and type(state[1]) is dict:
         own, slots = state  # as pickling gives them where there are slots
         if own is None or type(own) is dict:
