@@ -8,6 +8,7 @@ met again inside of a cycle a reference by number.
 
 from __future__ import annotations
 
+import collections
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -297,14 +298,24 @@ class Encoder:
             del self._memo[self._cyclic.popitem()[0]]
 
     def in_order(self, items: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
-        """Give pairs in the order of their first values' tokens, where it matters in which they are visited."""
-        if not self._ordered:
-            return items
-        held = list(items)
+        """Give pairs in the order of their first values' tokens, where it matters in which they are visited.
+
+        Each is to be visited before the next is taken.
+        """
+        return self._in_order(list(items)) if self._ordered else items
+
+    def _in_order(self, held: list[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
         tokens = [self._outline(first) for first, _ in held]
         if len(set(tokens)) < len(tokens):
             tokens = [self._visit_aside(first) for first, _ in held]
-        return [held[place] for place in sorted(range(len(held)), key=tokens.__getitem__)]
+        alike = collections.Counter(tokens)
+        for place in sorted(range(len(held)), key=tokens.__getitem__):
+            in_cycles, cyclic = len(self._in_cycles), len(self._cyclic)
+            yield held[place]
+            if (
+                alike[tokens[place]] > 1
+            ):  # none of them is the first, and has a number before the others
+                self._forget(in_cycles, cyclic)
 
     def _outline(self, value: Any) -> bytes:
         is_scalar = type(value) in SCALARS
@@ -481,21 +492,23 @@ class Encoder:
 
     def _by_token(self, value: dict[Any, Any]) -> tuple[list[Any], list[Any], list[bytes]]:
         """Give a dict's keys, its values and the keys' tokens, in the order of these."""
-        items = list(self.in_order(value.items()))
-        keys, held, tokens = [key for key, _ in items], [one for _, one in items], list[bytes]()
-        try:
-            self._each(keys, tokens)
-        except UnhashableArgumentError as error:
-            place, rest = columns.placed(error)
-            error.path = f"[{_shown(keys[place])}]{rest}"
-            raise
+        keys, held, tokens = list[Any](), list[Any](), list[bytes]()
+        for key, one in self.in_order(value.items()):
+            try:
+                tokens.append(self.token(key))
+            except UnhashableArgumentError as error:
+                error.within(f"[{_shown(key)}]")
+                raise
+            keys.append(key)
+            held.append(one)
         places = sorted(range(len(keys)), key=tokens.__getitem__)
         return [keys[n] for n in places], [held[n] for n in places], [tokens[n] for n in places]
 
     def unordered(self, tag: bytes, values: Iterable[Any]) -> bytes:
         """Give the token of values in no order."""
         if self._ordered:
-            values = [value for value, _ in self.in_order((value, None) for value in values)]
+            pairs = self.in_order([(value, None) for value in values])
+            return self.node(tag, *sorted([self.token(value) for value, _ in pairs]))
         return self.node(tag, *sorted(map(self.token, values)))
 
     def record(self, tag: bytes, *values: Any) -> bytes:

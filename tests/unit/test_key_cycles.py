@@ -139,6 +139,18 @@ def build(graph: Graph, order: random.Random) -> list[City]:
     return cities
 
 
+def test_what_looks_alike_in_a_set_counts_alike_where_it_is_met_again() -> None:
+    def key(seed: int, last: int = 0) -> bytes:
+        graph: Graph = [("list", 0, []) for _ in range(7)]
+        graph[1] = "set", 0, [0, 1, 2, 6]
+        graph[2] = graph[6] = "attributes", 0, [1]
+        graph[5] = "attributes", last, []
+        return token(build(graph, random.Random(seed)))
+
+    assert len({key(seed) for seed in range(30)}) == 1
+    assert key(0) != key(0, last=1)
+
+
 @given(graphs(), st.randoms(use_true_random=False), st.booleans())
 def test_any_graph_has_one_key_and_another_when_a_leaf_changes(
     graph: Graph, order: random.Random, whole: bool
