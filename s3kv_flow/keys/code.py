@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import collections
 import dataclasses
 import datetime
 import enum
@@ -43,6 +42,9 @@ from s3kv_flow.keys.trees import bytecode_token, module_sources, tree_token
 
 #: A global of more bytes than this is hashed at each call, and a warning says so.
 LARGE_GLOBAL_BYTES: Final = 16 * 1024 * 1024
+
+#: A function is compared with so many others that look alike.
+MOST_COMPARED: Final = 8
 
 #: Cached functions carry their own identity here, which may be a version instead of code.
 IDENTITY_ATTRIBUTE: Final = "__s3kv_identity__"
@@ -141,12 +143,24 @@ def _code(value: Any, encoder: Encoder) -> bytes:
 
 
 class _Walk:
-    def __init__(self, digest: Digest, *, deep: bool, root: Any) -> None:
+    """One walk.
+
+    Functions that look alike and reach others, as those of one factory may, are numbered as they are
+    met. So that the order of a set or a dict does not count, its functions are met in the order of
+    walks of their own, which compare no further; and those of equal walks are one.
+    """
+
+    def __init__(self, digest: Digest, *, deep: bool, root: Any, compares: bool = True) -> None:
         self.guards = Guards()
         self._deep = deep
-        self._encoder = Encoder(digest, self.refer)
+        self._compares = compares
+        by = (self._own, self._by_itself) if compares else (self._own,)
+        self._encoder = Encoder(digest, self.refer, by)
         self._labels: dict[int, bytes] = {}
-        self._alike: collections.Counter[bytes] = collections.Counter()
+        # With what they are of, so that no id is given out again.
+        self._owns: dict[int, tuple[Any, bytes]] = {}
+        self._by_themselves: dict[int, tuple[Any, bytes]] = {}
+        self._alike: dict[bytes, list[Any]] = {}
         self._parts: list[Any] = []
         #: What each function and class is made of, without what it refers to.
         self.parts: dict[str, bytes] = {}
@@ -165,13 +179,44 @@ class _Walk:
         """Give a reference to a part of the graph, which is visited in its turn."""
         label = self._labels.get(id(value))
         if label is None:
-            own = self._encoder.node(
-                b"label", self._called(value), _label(value, self._encoder.digest)
-            )
-            self._alike[own] += 1  # only where nothing but what they reach tells them apart
-            label = self._labels[id(value)] = b"u" + own + SCALARS[int](self._alike[own])
+            own = self._own(value, encoder)
+            alike = self._alike.setdefault(own, [])
+            same = self._same(value, alike)
+            if same is None:
+                alike.append(value)
+                label = own + SCALARS[int](len(alike))
+            else:
+                label = self._labels[id(same)]
+            self._labels[id(value)] = label
             self._parts.append(value)
         return label
+
+    def _same(self, value: Any, alike: list[Any]) -> Any:
+        """Give what of others that look alike reaches the same."""
+        if not self._compares or not 0 < len(alike) <= MOST_COMPARED:
+            return None
+        token = self._by_itself(value, self._encoder)
+        return next((one for one in alike if self._by_itself(one, self._encoder) == token), None)
+
+    def _own(self, value: Any, encoder: Encoder) -> bytes:
+        """Give what can be seen of a function or a class in itself."""
+        known = self._owns.get(id(value))
+        if known is None:
+            encoder = Encoder(self._encoder.digest)
+            named = b"" if id(value) in self._unnamed else encoder.token(value.__name__)
+            label = encoder.node(b"label", named, _label(value, encoder.digest))
+            known = self._owns[id(value)] = value, b"u" + label
+        return known[1]
+
+    def _by_itself(self, value: Any, encoder: Encoder) -> bytes:
+        """Give the token of a walk that begins at a function or a class."""
+        known = self._by_themselves.get(id(value))
+        if known is None:
+            walk = _Walk(self._encoder.digest, deep=self._deep, root=None, compares=False)
+            walk._unnamed = self._unnamed
+            walk.refer(value, encoder)
+            known = self._by_themselves[id(value)] = value, walk.run()
+        return known[1]
 
     def _called(self, value: Any) -> bytes:
         return b"" if id(value) in self._unnamed else self._encoder.token(value.__name__)
@@ -189,7 +234,7 @@ class _Walk:
             else:  # a callable object at the root
                 tokens.append(self._data(part, "function"))
             position += 1
-        return self._encoder.node(b"code", *tokens[:1], *sorted(tokens[1:]))
+        return self._encoder.node(b"code", *tokens[:1], *sorted(set(tokens[1:])))
 
     # Functions
 
@@ -226,7 +271,7 @@ class _Walk:
         own = _name(function)
         parts = [
             self._called(function),
-            tree_token(node, encoder) if node is not None else bytecode_token(code, encoder),
+            _text(function, encoder),
         ]
         self._note(f"code of {own}", parts[1])
         if not root:  # the root's arguments, defaults included, are bound at each call
@@ -449,14 +494,23 @@ def _label(value: Any, digest: Digest) -> bytes:
     encoder = Encoder(digest)
     if isinstance(value, type):
         return encoder.record(b"class", _name(value))
-    node = source.node_of(value)
-    text = (
-        tree_token(node, encoder) if node is not None else bytecode_token(value.__code__, encoder)
-    )
     held = [*map(contents, value.__closure__ or ()), *(value.__defaults__ or ())]
-    return encoder.node(
-        b"function", text, *(SCALARS[type(one)](one) for one in held if type(one) in SCALARS)
-    )
+    return encoder.node(b"function", _text(value, encoder), *_seen(held, encoder))
+
+
+def _seen(held: Iterable[Any], encoder: Encoder) -> Iterator[bytes]:
+    for one in held:
+        if type(one) in SCALARS:
+            yield SCALARS[type(one)](one)
+        elif isinstance(one, types.FunctionType):  # what a decorator was given
+            yield encoder.token(one.__name__) + _text(one, encoder)
+
+
+def _text(function: types.FunctionType, encoder: Encoder) -> bytes:
+    node = source.node_of(function)
+    if node is None:
+        return bytecode_token(function.__code__, encoder)
+    return tree_token(node, encoder)
 
 
 def _bytes_of(value: Any) -> int:

@@ -131,18 +131,26 @@ class Encoder:
     code : callable, optional
         Gives the token of a user's function or class that is met. By default each is walked
         with all the code it reaches.
+    in_order_by : sequence of callable
+        For a code of which a token depends on what was met before: others, of which none does. What
+        has no order is visited in the order of tokens with the first of them, and, where these are
+        equal, with the next.
     """
 
     __slots__ = (
-        *("_aside", "_cyclic", "_in_cycles", "_kept", "_lowest", "_memo", "_met_cycles"),
-        *("_ordered", "_stack", "code", "digest"),
+        *("_aside", "_cyclic", "_in_cycles", "_in_order_by", "_kept", "_lowest", "_memo"),
+        *("_met_cycles", "_ordered", "_stack", "code", "digest"),
     )
 
     def __init__(
-        self, digest: Digest = XXH3_128, code: Callable[[Any, Encoder], bytes] | None = None
+        self,
+        digest: Digest = XXH3_128,
+        code: Callable[[Any, Encoder], bytes] | None = None,
+        in_order_by: Sequence[Callable[[Any, Encoder], bytes]] = (),
     ) -> None:
         self.digest = digest
         self.code = code
+        self._in_order_by = in_order_by
         self._stack: dict[int, int] = {}
         self._memo: dict[int, bytes] = {}
         self._kept: list[Any] = []  # keeps ids in the memo from being given out again
@@ -302,7 +310,16 @@ class Encoder:
 
         Each is to be visited before the next is taken.
         """
-        return self._in_order(list(items)) if self._ordered else items
+        if self._ordered:
+            return self._in_order(list(items))
+        if not self._in_order_by:
+            return items
+        held = list(items)
+        tokens: list[bytes] = []
+        for code in self._in_order_by:
+            if not tokens or len(set(tokens)) < len(tokens):
+                tokens = [Encoder(self.digest, code).token(first) for first, _ in held]
+        return [held[place] for place in sorted(range(len(held)), key=tokens.__getitem__)]
 
     def _in_order(self, held: list[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
         tokens = [self._outline(first) for first, _ in held]
@@ -319,7 +336,8 @@ class Encoder:
 
     def _outline(self, value: Any) -> bytes:
         is_scalar = type(value) in SCALARS
-        return self.token(value) if is_scalar else _Outline(self.digest, self.code).token(value)
+        code = self._in_order_by[0] if self._in_order_by else self.code
+        return self.token(value) if is_scalar else _Outline(self.digest, code).token(value)
 
     def _visit_aside(self, value: Any) -> bytes:
         """Give the token that a value has if it is visited next, and leave all as if it had not been."""
@@ -506,7 +524,7 @@ class Encoder:
 
     def unordered(self, tag: bytes, values: Iterable[Any]) -> bytes:
         """Give the token of values in no order."""
-        if self._ordered:
+        if self._ordered or self._in_order_by:
             pairs = self.in_order([(value, None) for value in values])
             return self.node(tag, *sorted([self.token(value) for value, _ in pairs]))
         return self.node(tag, *sorted(map(self.token, values)))

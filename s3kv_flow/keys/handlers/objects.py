@@ -105,13 +105,13 @@ def _told_by_reduce(kind: type, encoder: Encoder) -> Told | None:
     """Give how objects of one class are told by what pickling would write of them."""
     if _is_read_once(kind) or _is_of_this_process(kind):
         return None
-    digest, code = encoder.digest, encoder.code
+    digest = encoder.digest
     layouts = Layouts()
 
     def tell(value: Any) -> Any:
         kind = type(value)
         if kind not in _compared:
-            _reduce(value, Encoder(digest, code))  # warns where it is not stable
+            _reduce(value, Encoder(digest))  # warns where it is not stable
         reduced = _reduced(value)
         if isinstance(reduced, str):
             raise NotToldError
@@ -140,7 +140,7 @@ def _named(kind: type, pairs: Any) -> Any:
 def _state(kind: type, state: Any, encoder: Encoder) -> bytes:
     form, held, beside = _parted(Layout(kind), state)
     if form == AS_IT_IS:
-        return encoder.attribute("__getstate__()", state)
+        return encoder.attribute("__getstate__()", held)
     if form == ATTRIBUTES:
         return attributes(held, encoder)
     own = encoder.token(None) if held is None else attributes(held, encoder)
