@@ -405,6 +405,11 @@ def made(by):
     def times(x): return x * by
     return times
 LIMIT = 1
+def over(g):
+    def under(x): return g(x)
+    return under
+one = over(made(1))
+two = over(made(1))
 """
 
 
@@ -475,6 +480,22 @@ def test_decorators_of_packages_count_by_what_they_were_told_and_wrap(decorator:
             "{'b': [made(2)], 'a': [made(1)]}",
             ["made(2)|made(1)", "x * by|x + by"],
         ),
+        (
+            "{over(made(1)), over(made(2)), over(made(3))}",
+            "{over(made(3)), over(made(2)), over(made(1))}",
+            ["made(2)|made(3)", "x * by|x + by"],
+        ),
+        (
+            "{'a': over(made(1)), 'b': over(made(2)), 'c': (over(made(3)), over(made(1)))}",
+            "{'c': (over(made(3)), over(made(1))), 'b': over(made(2)), 'a': over(made(1))}",
+            ["{'a': over(made(1)), 'b': over(made(2))|{'a': over(made(2)), 'b': over(made(1))"],
+        ),
+        (
+            "(frozenset({(over(made(n)), over(made(n + 1))) for n in (1, 2, 3)}), over(made(2)))",
+            "(frozenset({(over(made(n)), over(made(n + 1))) for n in (3, 1, 2)}), over(made(2)))",
+            ["over(made(n)), over(made(n + 1))|over(made(n + 1)), over(made(n))"],
+        ),
+        ("({one, two}, one)", "({two, one}, two)", ["one = over(made(1))|one = over(made(2))"]),
     ],
 )
 def test_the_order_of_code_in_sets_and_dicts_does_not_count(
