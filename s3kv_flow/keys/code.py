@@ -147,19 +147,20 @@ class _Walk:
 
     Functions that look alike and reach others, as those of one factory may, are numbered as they are
     met. So that the order of a set or a dict does not count, its functions are met in the order of
-    walks of their own, which compare no further; and those of equal walks are one.
+    walks of their own, which compare no further than so many times; and those of equal walks are one.
     """
 
-    def __init__(self, digest: Digest, *, deep: bool, root: Any, compares: bool = True) -> None:
+    def __init__(self, digest: Digest, *, deep: bool, root: Any, compares: int = 3) -> None:
         self.guards = Guards()
         self._deep = deep
         self._compares = compares
         by = (self._own, self._by_itself) if compares else (self._own,)
         self._encoder = Encoder(digest, self.refer, by)
+        self._guarded: set[int] = set()
         self._labels: dict[int, bytes] = {}
         # With what they are of, so that no id is given out again.
         self._owns: dict[int, tuple[Any, bytes]] = {}
-        self._by_themselves: dict[int, tuple[Any, bytes]] = {}
+        self._by_themselves: dict[tuple[int, int], tuple[Any, bytes]] = {}
         self._alike: dict[bytes, list[Any]] = {}
         self._parts: list[Any] = []
         #: What each function and class is made of, without what it refers to.
@@ -210,12 +211,16 @@ class _Walk:
 
     def _by_itself(self, value: Any, encoder: Encoder) -> bytes:
         """Give the token of a walk that begins at a function or a class."""
-        known = self._by_themselves.get(id(value))
+        identity = id(value), self._compares
+        known = self._by_themselves.get(identity)
         if known is None:
-            walk = _Walk(self._encoder.digest, deep=self._deep, root=None, compares=False)
-            walk._unnamed = self._unnamed
+            walk = _Walk(
+                self._encoder.digest, deep=self._deep, root=None, compares=self._compares - 1
+            )
+            walk._unnamed, walk._owns = self._unnamed, self._owns
+            walk._by_themselves = self._by_themselves
             walk.refer(value, encoder)
-            known = self._by_themselves[id(value)] = value, walk.run()
+            known = self._by_themselves[identity] = value, walk.run()
         return known[1]
 
     def _called(self, value: Any) -> bytes:
@@ -412,7 +417,8 @@ class _Walk:
                 stacklevel=2,
             )
             return self._encoder.record(b"opaque", _name(kind))
-        if not _is_constant(value):
+        if id(value) not in self._guarded and not _is_constant(value):
+            self._guarded.add(id(value))  # many functions may read one registry
             size = _bytes_of(value)
             if size > LARGE_GLOBAL_BYTES:
                 warnings.warn(
