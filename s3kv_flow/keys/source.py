@@ -9,6 +9,7 @@ from __future__ import annotations
 import __future__
 
 import ast
+import dataclasses
 import functools
 import importlib.util
 import linecache
@@ -109,29 +110,59 @@ def _is_launcher(file: str) -> bool:
     return "ipykernel" in sys.modules and not is_user_file(file)
 
 
+#: What a code object is called, and the line where it begins.
+_Place = tuple[str, int]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Compiled:
+    """What a text compiles to: its tree, and its functions and code objects in their order."""
+
+    tree: ast.Module | None = None
+    nodes: dict[_Place, list[Any]] = dataclasses.field(default_factory=dict)
+    codes: dict[_Place, list[types.CodeType]] = dataclasses.field(default_factory=dict)
+
+
 class Text:
     """One version of a file, or of a notebook cell."""
 
     def __init__(self, filename: str, text: str) -> None:
         self.filename = filename
         self.text = text
-        self._compiled: dict[int, tuple[ast.Module | None, list[types.CodeType]]] = {}
+        self._compiled: dict[int, _Compiled] = {}
 
-    def compiled(self, flags: int) -> tuple[ast.Module | None, list[types.CodeType]]:
-        """Give the tree and all code objects made of it, with these ``__future__`` flags."""
+    def compiled(self, flags: int) -> _Compiled:
+        """Give what the text compiles to with these ``__future__`` flags."""
         if flags not in self._compiled:
             self._compiled[flags] = self._compile(flags)
         return self._compiled[flags]
 
-    def _compile(self, flags: int) -> tuple[ast.Module | None, list[types.CodeType]]:
+    def _compile(self, flags: int) -> _Compiled:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 tree = ast.parse(self.text, self.filename)
                 code = compile(tree, self.filename, "exec", flags=flags, dont_inherit=True)
         except (SyntaxError, ValueError, RecursionError):
-            return None, []
-        return tree, list(_nested(code))
+            return _Compiled()
+        compiled = _Compiled(tree)
+        for node in sorted(_functions(tree), key=lambda node: (node.lineno, node.col_offset)):
+            compiled.nodes.setdefault(_place_of(node), []).append(node)
+        for one in _nested(code):
+            compiled.codes.setdefault((one.co_name, one.co_firstlineno), []).append(one)
+        return compiled
+
+
+def _functions(tree: ast.Module) -> Iterator[Any]:
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
+            yield node
+
+
+def _place_of(node: Any) -> _Place:
+    if isinstance(node, ast.Lambda):
+        return "<lambda>", node.lineno
+    return node.name, min([node.lineno, *(one.lineno for one in node.decorator_list)])
 
 
 def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -223,37 +254,16 @@ def _files_of(code: types.CodeType, module_globals: Mapping[str, Any]) -> list[s
 
 
 def _node_in(text: Text, code: types.CodeType) -> ast.AST | None:
-    tree, codes = text.compiled(code.co_flags & _FUTURE_FLAGS)
-    if tree is None or code not in codes:
+    compiled = text.compiled(code.co_flags & _FUTURE_FLAGS)
+    place = code.co_name, code.co_firstlineno
+    alike = compiled.codes.get(place, [])
+    nodes = compiled.nodes.get(place, [])
+    if code not in alike:
         return None
-    nodes = _candidates(tree, code)
     if len(nodes) == 1:
-        return nodes[0]
+        return nodes[0]  # type: ignore[no-any-return]
     # Several on one line: the compiler keeps their order.
-    alike = [
-        other
-        for other in codes
-        if other.co_name == code.co_name and other.co_firstlineno == code.co_firstlineno
-    ]
-    if len(alike) != len(nodes):
-        return None
-    return nodes[alike.index(code)]
-
-
-def _candidates(tree: ast.Module, code: types.CodeType) -> list[ast.AST]:
-    is_lambda = code.co_name == "<lambda>"
-    found: list[Any] = []
-    for node in ast.walk(tree):
-        if is_lambda:
-            if isinstance(node, ast.Lambda) and node.lineno == code.co_firstlineno:
-                found.append(node)
-        elif (
-            isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name == code.co_name
-        ):
-            first = min([node.lineno, *(one.lineno for one in node.decorator_list)])
-            if first == code.co_firstlineno:
-                found.append(node)
-    return sorted(found, key=lambda node: (node.lineno, node.col_offset))
+    return nodes[alike.index(code)] if len(alike) == len(nodes) else None
 
 
 def module_tree(name: str) -> tuple[ast.Module | None, str | None]:
@@ -272,7 +282,7 @@ def module_tree(name: str) -> tuple[ast.Module | None, str | None]:
     if text is None:
         return None, None
     package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
-    return text.compiled(0)[0], package
+    return text.compiled(0).tree, package
 
 
 #: By name, the text that a module was made from, and its spec: a reload gives it another.
