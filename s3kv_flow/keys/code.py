@@ -43,6 +43,9 @@ from s3kv_flow.keys.trees import bytecode_token, module_sources, tree_token
 #: A global of more bytes than this is hashed at each call, and a warning says so.
 LARGE_GLOBAL_BYTES: Final = 16 * 1024 * 1024
 
+#: Longer tuples are not looked through for what could change in them.
+LARGEST_CONSTANT: Final = 4096
+
 #: A function is compared with so many others that look alike.
 MOST_COMPARED: Final = 8
 
@@ -449,7 +452,7 @@ class _Walk:
             for name, stated in sorted(inspect.get_annotations(kind).items())
         ]
         if issubclass(kind, enum.Enum):
-            values = [(name, member.value) for name, member in kind.__members__.items()]
+            values = tuple((name, member.value) for name, member in kind.__members__.items())
             parts.append(self._data(values, kind.__qualname__))
         for name, stated in fields_of(kind):
             # Each by itself: one without a key does not hide what was said beside it.
@@ -549,10 +552,12 @@ def _is_constant(value: Any) -> bool:
     """Whether a value cannot change, or guards of its own tell when it does."""
     kind = type(value)
     if kind in (tuple, frozenset):
-        return len(value) <= 64 and all(map(_is_constant, value))
+        return len(value) <= LARGEST_CONSTANT and all(map(_is_constant, value))
     if kind is types.FunctionType:
         identity = value.__dict__.get(IDENTITY_ATTRIBUTE)
         return _registry_of(value) is None and (identity is None or not identity.depends_on)
+    if isinstance(value, enum.Enum):
+        return _is_constant(value._value_)
     if kind is types.BuiltinFunctionType:  # a method of a list or a dict shows what is in there
         owner = value.__self__
         return owner is None or isinstance(owner, (types.ModuleType, type))

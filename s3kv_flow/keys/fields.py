@@ -9,7 +9,10 @@ from typing import Any, Final
 
 
 def fields_of(kind: type) -> list[tuple[str, Sequence[Any]]]:
-    """Give what was told of each field, and of the class, by name."""
+    """Give what was told of each field, and of the class, by name.
+
+    What can be is a constant, which need not be looked at again in each call.
+    """
     fields: list[tuple[str, Sequence[Any]]] = []
     if dataclasses.is_dataclass(kind):
         options: Any = vars(kind).get("__dataclass_params__")
@@ -19,17 +22,18 @@ def fields_of(kind: type) -> list[tuple[str, Sequence[Any]]]:
             default = "missing" if _is_missing(field.default) else (field.default,)
             factory = None if _is_missing(field.default_factory) else field.default_factory
             flags = (field.init, field.repr, field.compare, field.hash, field.kw_only)
-            fields.append((field.name, (default, factory, flags, dict(field.metadata))))
+            fields.append((field.name, (default, factory, flags, dict(field.metadata) or None)))
     for attribute in getattr(kind, "__attrs_attrs__", ()):
         stated = [getattr(attribute, name, None) for name in _OF_ATTRS]
-        fields.append((attribute.name, [*stated, dict(attribute.metadata)]))
+        fields.append((attribute.name, [*stated, dict(attribute.metadata) or None]))
     if getattr(kind, "__pydantic_complete__", True) is False:
         # As its first use would: what its forward references name counts from the beginning.
         kind.model_rebuild(raise_errors=False)  # type: ignore[attr-defined]
     for name, field in getattr(kind, "__pydantic_fields__", {}).items():
-        options = [getattr(field, name, None) for name in _OF_PYDANTIC]
-        about = (field.annotation, field.default, field.default_factory, options)
-        fields.append((name, (*about, list(field.metadata))))
+        undefined = type(field.default).__name__ == "PydanticUndefinedType"
+        about = [field.annotation, () if undefined else (field.default,), field.default_factory]
+        about += [getattr(field, name, None) for name in _OF_PYDANTIC]
+        fields.append((name, [*about, tuple(field.metadata)]))
     fields.extend(_decorators_of(kind))
     if hasattr(kind, "__struct_fields__"):
         fields.extend(_struct_fields_of(kind))
@@ -56,12 +60,12 @@ def _decorators_of(kind: type) -> Iterator[tuple[str, Sequence[Any]]]:
         found = getattr(decorators, group.name)
         for name, decorator in found.items() if isinstance(found, dict) else ():
             info = decorator.info
-            told = {
-                one.name: value
+            told = tuple(
+                (one.name, value)
                 for one in dataclasses.fields(info)
                 if isinstance(value := getattr(info, one.name), _PLAIN)
                 or (type(value) is tuple and all(isinstance(part, str) for part in value))
-            }
+            )
             yield f"{group.name} {name}", [told]
 
 
