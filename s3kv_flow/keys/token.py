@@ -54,9 +54,9 @@ OBJECTS_OF: Final[dict[str, Callable[[type], bool]]] = {}
 BY_BASE: Final[list[tuple[type, Handler]]] = []
 #: Asked by the packages in a type's MRO, and imported only then.
 BY_PACKAGE: Final[dict[str, Callable[[], Callable[[Any, Encoder], bytes | None]]]] = {}
-#: Types that are told by another value: the tag of their tokens, what gives it, and of how many
-#: fields it is, if it is a tuple.
-TOLD: Final[dict[type, tuple[bytes, Callable[[Any], Any], int]]] = {}
+#: Types that are told by another value: the tag of their tokens, what gives it, and as in `columns.Told`
+#: of how many fields it is and how deep it is taken apart.
+TOLD: Final[dict[type, tuple[bytes, Callable[[Any], Any], int, int]]] = {}
 #: Asked for the classes of others, like `FALLBACKS` for their instances.
 TOLD_BY_CLASS: Final[list[Callable[[type, Encoder], columns.Told | None]]] = []
 #: Last resort before refusing.
@@ -396,8 +396,8 @@ class Encoder:
                 BY_PACKAGE[package]()  # fills the table
         known = TOLD.get(kind)
         if known is not None:
-            tag, tell, fields = known
-            return columns.Told(self.node(tag), tell, fields)
+            tag, tell, fields, inside = known
+            return columns.Told(self.node(tag), tell, fields, inside)
         if kind in EXACT or not all(OBJECTS_OF.get(package, _no)(kind) for package in packages):
             return None
         if any(issubclass(kind, base) for base, _ in BY_BASE):

@@ -166,6 +166,12 @@ VALUES: dict[str, Any] = {
     "names of their own": [{f"k{number}": b"x", "all": number} for number in range(20)],
     "small tree": {"layers": [64, 64], "of": {"rate": 0.5, "name": None}, "on": True},
     "small lists": ([1, [2, [3]]], 4),
+    "containers": [
+        *(collections.OrderedDict(a=number) for number in range(20)),
+        *(collections.Counter("ab" * number) for number in range(20)),
+        *(collections.deque([number], 3) for number in range(20)),
+        *(collections.defaultdict(None, {"a": number}) for number in range(20)),
+    ],
     "ragged rows": [list(range(number)) for number in range(20)],
     "table": [{"b": number, "a": [number / 2, None]} for number in range(20)],
     "few records": [{"b": number, "a": str(number)} for number in range(10)],

@@ -48,7 +48,7 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
         held = {name: one for name, one in state_of(value).items() if not name.startswith("_mmap")}
         return encoder.node(b"numpy subclass", encoder.token(kind), plain, encoder.token(held))
     if kind in TOLD:
-        tag, tell, _ = TOLD[kind]
+        tag, tell, *_ = TOLD[kind]
         return encoder.node(tag, encoder.token(tell(value)))
     if isinstance(value, np.generic) and kind.__module__ == "numpy":
         return array(_without_payload(np.asarray(value)), encoder, b"numpy scalar")
@@ -267,7 +267,7 @@ def _blank(data: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> None:
 #: NumPy has several integers of one size, which are equal.
 _item: Final = operator.methodcaller("item")
 TOLD.update(
-    (kind, (b"numpy " + np.dtype(kind).str.encode(), _item, 0))
+    (kind, (b"numpy " + np.dtype(kind).str.encode(), _item, 0, 0))
     for kind in set(np.sctypeDict.values())
     if _is_told(kind)
 )

@@ -18,6 +18,7 @@ from typing import Any, Union
 
 from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys.classes import plain_member
+from s3kv_flow.keys.columns import placed
 from s3kv_flow.keys.handlers.objects import attributes, by_reduce
 from s3kv_flow.keys.source import module_name
 from s3kv_flow.keys.state import state_of
@@ -43,7 +44,17 @@ def told_by(tag: bytes, *kinds: type, fields: int = 0) -> Callable[[_Tell], _Tel
         def token(value: Any, encoder: Encoder) -> bytes:
             return encoder.node(tag, encoder.token(tell(value)))
 
-        TOLD.update(dict.fromkeys(kinds, (tag, tell, fields)))
+        TOLD.update(dict.fromkeys(kinds, (tag, tell, fields, 0)))
+        return tell
+
+    return add
+
+
+def _many_told_by(kind: type, fields: int = 0) -> Callable[[_Tell], _Tell]:
+    """Let many containers of a type be told by others; one by itself has a token of its own."""
+
+    def add(tell: _Tell) -> _Tell:
+        TOLD[kind] = kind.__name__.encode(), tell, fields, 1
         return tell
 
     return add
@@ -112,7 +123,13 @@ def _array(value: array.array[Any], encoder: Encoder) -> bytes:
 
 @_for(collections.OrderedDict)
 def _ordered(value: collections.OrderedDict[Any, Any], encoder: Encoder) -> bytes:
-    return encoder.sequence(b"ordereddict", list(value.items()))
+    items = list(value.items())
+    try:
+        return encoder.sequence(b"ordereddict", items)
+    except UnhashableArgumentError as error:
+        place, rest = placed(error)
+        error.path = f"[{items[place][0]!r}]{rest.removeprefix('[1]')}"
+        raise
 
 
 @_for(collections.defaultdict)
@@ -129,6 +146,31 @@ def _counter(value: collections.Counter[Any], encoder: Encoder) -> bytes:
 @_for(collections.deque)
 def _deque(value: collections.deque[Any], encoder: Encoder) -> bytes:
     return encoder.record(b"deque", value.maxlen, list(value))
+
+
+@_many_told_by(collections.OrderedDict, fields=2)
+def _names_and_values(value: Any) -> tuple[list[Any], list[Any]]:
+    return list(value), list(value.values())
+
+
+@_many_told_by(collections.defaultdict, fields=2)
+def _factory_and_values(value: Any) -> tuple[Any, dict[Any, Any]]:
+    return value.default_factory, dict(value)
+
+
+@_many_told_by(collections.Counter)
+def _counts(value: Any) -> dict[Any, int]:
+    return dict(value)
+
+
+@_many_told_by(collections.deque, fields=2)
+def _length_and_values(value: Any) -> tuple[Any, list[Any]]:
+    return value.maxlen, list(value)
+
+
+@_many_told_by(types.SimpleNamespace)
+def _attributes(value: Any) -> dict[str, Any]:
+    return dict(vars(value))
 
 
 @_for(collections.ChainMap)
