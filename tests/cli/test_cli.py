@@ -21,7 +21,7 @@ def run(*arguments: str, status: int = 0, **environment: str) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=280,  # pytest's own bound is shorter, but for the demo
     )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout if status == 0 else done.stdout + done.stderr
