@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
+import decimal
 import gc
+import pathlib
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +19,12 @@ from measure import Row, compare
 
 from s3kv_flow.keys import handlers  # noqa: F401 - teaches the encoder all types
 from s3kv_flow.keys.token import Encoder
+
+
+@dataclasses.dataclass
+class Trade:
+    number: int
+    name: str
 
 
 def rows() -> list[Row]:
@@ -32,6 +42,16 @@ def rows() -> list[Row]:
         for n in range(10_000)
     }
     wide = [{f"f{place}": {"a": place, "b": [1, 2, 3]} for place in range(40)} for _ in range(1000)]
+    told = [
+        {
+            "day": datetime.date(2024, 1, 1) + datetime.timedelta(n % 400),
+            "price": decimal.Decimal(n) / 8,
+            "trade": Trade(n, f"item {n % 50}"),
+            "tags": {"a", str(n % 9)},
+            "file": pathlib.PurePosixPath(f"in/{n}"),
+        }
+        for n in range(10_000)
+    ]
     from prefect.utilities.hashing import hash_objects  # here: it takes seconds to import
 
     def token(value: Any) -> Callable[[], bytes]:
@@ -77,6 +97,14 @@ def rows() -> list[Row]:
             lambda: hash_objects(wide),
             token(wide),
             0.5,
+            before=gc.collect,
+        ),
+        compare(
+            "key of 10,000 records of dates, decimals, objects",
+            "Prefect",
+            lambda: hash_objects(told),
+            token(told),
+            0.3,
             before=gc.collect,
         ),
     ]
