@@ -104,7 +104,7 @@ def rows() -> list[Row]:
             "Prefect",
             lambda: hash_objects(told),
             token(told),
-            0.3,
+            0.5,
             before=gc.collect,
         ),
     ]
