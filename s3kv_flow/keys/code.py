@@ -206,9 +206,9 @@ class _Walk:
         """Give what can be seen of a function or a class in itself."""
         known = self._owns.get(id(value))
         if known is None:
-            encoder = Encoder(self._encoder.digest)
-            named = b"" if id(value) in self._unnamed else encoder.token(value.__name__)
-            label = encoder.node(b"label", named, _label(value, encoder.digest))
+            label = self._encoder.node(
+                b"label", self._called(value), _label(value, self._encoder.digest)
+            )
             known = self._owns[id(value)] = value, b"u" + label
         return known[1]
 

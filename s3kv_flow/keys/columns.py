@@ -59,7 +59,7 @@ _NAN: Final = float("nan")
 
 
 class NotToldError(Exception):
-    """What others tell of is of their type, and yet is not told by any."""
+    """A value is not told by others, though its type is as a rule."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class Told:
     Two types are told alike whose tokens are equal, as those of a class that was made twice.
     """
 
-    #: The token of what the type is.
+    #: Says what the type is; in a column, as a token.
     head: bytes
     #: Gives the value that tells of one: of two that are not equal, two that are not.
     tell: Callable[[Any], Any] = dataclasses.field(compare=False)

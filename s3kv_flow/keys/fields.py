@@ -11,7 +11,7 @@ from typing import Any, Final
 def fields_of(kind: type) -> list[tuple[str, Sequence[Any]]]:
     """Give what was told of each field, and of the class, by name.
 
-    What can be is a constant, which need not be looked at again in each call.
+    As constants where that is possible: a list or a dict would be looked through in each call.
     """
     fields: list[tuple[str, Sequence[Any]]] = []
     if dataclasses.is_dataclass(kind):

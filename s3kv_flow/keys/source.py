@@ -119,7 +119,7 @@ class _Compiled:
     """What a text compiles to: its tree, and its functions and code objects in their order."""
 
     tree: ast.Module | None = None
-    nodes: dict[_Place, list[Any]] = dataclasses.field(default_factory=dict)
+    nodes: dict[_Place, list[ast.AST]] = dataclasses.field(default_factory=dict)
     codes: dict[_Place, list[types.CodeType]] = dataclasses.field(default_factory=dict)
 
 
@@ -261,7 +261,7 @@ def _node_in(text: Text, code: types.CodeType) -> ast.AST | None:
     if code not in alike:
         return None
     if len(nodes) == 1:
-        return nodes[0]  # type: ignore[no-any-return]
+        return nodes[0]
     # Several on one line: the compiler keeps their order.
     return nodes[alike.index(code)] if len(alike) == len(nodes) else None
 

@@ -9,6 +9,7 @@ met again inside of a cycle a reference by number.
 from __future__ import annotations
 
 import collections
+import dataclasses
 import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -54,9 +55,8 @@ OBJECTS_OF: Final[dict[str, Callable[[type], bool]]] = {}
 BY_BASE: Final[list[tuple[type, Handler]]] = []
 #: Asked by the packages in a type's MRO, and imported only then.
 BY_PACKAGE: Final[dict[str, Callable[[], Callable[[Any, Encoder], bytes | None]]]] = {}
-#: Types that are told by another value: the tag of their tokens, what gives it, and as in `columns.Told`
-#: of how many fields it is and how deep it is taken apart.
-TOLD: Final[dict[type, tuple[bytes, Callable[[Any], Any], int, int]]] = {}
+#: How types are told by other values; what is at the head is the tag of their tokens.
+TOLD: Final[dict[type, columns.Told]] = {}
 #: Asked for the classes of others, like `FALLBACKS` for their instances.
 TOLD_BY_CLASS: Final[list[Callable[[type, Encoder], columns.Told | None]]] = []
 #: Last resort before refusing.
@@ -318,7 +318,8 @@ class Encoder:
         tokens: list[bytes] = []
         for code in self._in_order_by:
             if not tokens or len(set(tokens)) < len(tokens):
-                tokens = [Encoder(self.digest, code).token(first) for first, _ in held]
+                encoder = Encoder(self.digest, code)
+                tokens = [encoder.token(first) for first, _ in held]
         return [held[place] for place in sorted(range(len(held)), key=tokens.__getitem__)]
 
     def _in_order(self, held: list[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
@@ -329,9 +330,8 @@ class Encoder:
         for place in sorted(range(len(held)), key=tokens.__getitem__):
             in_cycles, cyclic = len(self._in_cycles), len(self._cyclic)
             yield held[place]
-            if (
-                alike[tokens[place]] > 1
-            ):  # none of them is the first, and has a number before the others
+            # Of those that look alike none is the first, and has a number before the others.
+            if alike[tokens[place]] > 1:
                 self._forget(in_cycles, cyclic)
 
     def _outline(self, value: Any) -> bytes:
@@ -386,6 +386,7 @@ class Encoder:
 
     def told(self, kind: type) -> columns.Told | None:
         """Give how many values of a type are told by others, where they are."""
+        packages: set[str] = set()
         if kind in SCALARS:
             return None
         if kind not in EXACT:
@@ -396,8 +397,7 @@ class Encoder:
                 BY_PACKAGE[package]()  # fills the table
         known = TOLD.get(kind)
         if known is not None:
-            tag, tell, fields, inside = known
-            return columns.Told(self.node(tag), tell, fields, inside)
+            return dataclasses.replace(known, head=self.node(known.head))
         if kind in EXACT or not all(OBJECTS_OF.get(package, _no)(kind) for package in packages):
             return None
         if any(issubclass(kind, base) for base, _ in BY_BASE):

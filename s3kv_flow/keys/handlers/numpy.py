@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from s3kv_flow.errors import UnhashableArgumentError
-from s3kv_flow.keys.columns import RUN
+from s3kv_flow.keys.columns import RUN, Told
 from s3kv_flow.keys.state import state_of
 from s3kv_flow.keys.token import TOLD, Encoder
 
@@ -48,8 +48,8 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
         held = {name: one for name, one in state_of(value).items() if not name.startswith("_mmap")}
         return encoder.node(b"numpy subclass", encoder.token(kind), plain, encoder.token(held))
     if kind in TOLD:
-        tag, tell, *_ = TOLD[kind]
-        return encoder.node(tag, encoder.token(tell(value)))
+        told = TOLD[kind]
+        return encoder.node(told.head, encoder.token(told.tell(value)))
     if isinstance(value, np.generic) and kind.__module__ == "numpy":
         return array(_without_payload(np.asarray(value)), encoder, b"numpy scalar")
     if isinstance(value, np.dtype):
@@ -264,10 +264,10 @@ def _blank(data: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> None:
             _blank(data[name], mask[name])
 
 
-#: NumPy has several integers of one size, which are equal.
+#: Scalars by their numbers. NumPy has several integers of one size, which are equal.
 _item: Final = operator.methodcaller("item")
 TOLD.update(
-    (kind, (b"numpy " + np.dtype(kind).str.encode(), _item, 0, 0))
+    (kind, Told(b"numpy " + np.dtype(kind).str.encode(), _item))
     for kind in set(np.sctypeDict.values())
     if _is_told(kind)
 )

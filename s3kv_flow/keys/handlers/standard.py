@@ -18,7 +18,7 @@ from typing import Any, Union
 
 from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys.classes import plain_member
-from s3kv_flow.keys.columns import placed
+from s3kv_flow.keys.columns import Told, placed
 from s3kv_flow.keys.handlers.objects import attributes, by_reduce
 from s3kv_flow.keys.source import module_name
 from s3kv_flow.keys.state import state_of
@@ -44,7 +44,7 @@ def told_by(tag: bytes, *kinds: type, fields: int = 0) -> Callable[[_Tell], _Tel
         def token(value: Any, encoder: Encoder) -> bytes:
             return encoder.node(tag, encoder.token(tell(value)))
 
-        TOLD.update(dict.fromkeys(kinds, (tag, tell, fields, 0)))
+        TOLD.update(dict.fromkeys(kinds, Told(tag, tell, fields)))
         return tell
 
     return add
@@ -54,7 +54,7 @@ def _many_told_by(kind: type, fields: int = 0) -> Callable[[_Tell], _Tell]:
     """Let many containers of a type be told by others; one by itself has a token of its own."""
 
     def add(tell: _Tell) -> _Tell:
-        TOLD[kind] = kind.__name__.encode(), tell, fields, 1
+        TOLD[kind] = Told(kind.__name__.encode(), tell, fields, inside=1)
         return tell
 
     return add
