@@ -217,7 +217,7 @@ class _Walk:
         identity = id(value), self._compares
         known = self._by_themselves.get(identity)
         if known is None:
-            walk = _Walk(
+            walk = _Comparing(
                 self._encoder.digest, deep=self._deep, root=None, compares=self._compares - 1
             )
             walk._unnamed, walk._owns = self._unnamed, self._owns
@@ -413,27 +413,28 @@ class _Walk:
             token = self._encoder.token(value)
         except UnhashableArgumentError as error:
             kind = type(value)
-            warnings.warn(
+            self._warn(
                 f"{name!r}, which a cached function reads, counts in its key only by its type "
-                f"{kind.__module__}.{kind.__qualname__}: {error.what}",
-                UnstableKeyWarning,
-                stacklevel=2,
+                f"{kind.__module__}.{kind.__qualname__}: {error.what}"
             )
             return self._encoder.record(b"opaque", _name(kind))
         if id(value) not in self._guarded and not _is_constant(value):
             self._guarded.add(id(value))  # many functions may read one registry
-            size = _bytes_of(value)
-            if size > LARGE_GLOBAL_BYTES:
-                warnings.warn(
-                    f"{name!r}, which a cached function reads, is hashed at each call and has "
-                    f"{size >> 20} MB; pass it as an argument, or give version=",
-                    UnstableKeyWarning,
-                    stacklevel=2,
-                )
-            self.guards.data.append(
-                (value, Encoder(self._encoder.digest, by_identity).token(value))
-            )
+            self._guard(value, name)
         return token
+
+    def _guard(self, value: Any, name: str) -> None:
+        """Look at a value again in each call."""
+        size = _bytes_of(value)
+        if size > LARGE_GLOBAL_BYTES:
+            self._warn(
+                f"{name!r}, which a cached function reads, is hashed at each call and has "
+                f"{size >> 20} MB; pass it as an argument, or give version="
+            )
+        self.guards.data.append((value, Encoder(self._encoder.digest, by_identity).token(value)))
+
+    def _warn(self, text: str) -> None:
+        warnings.warn(text, UnstableKeyWarning, stacklevel=3)
 
     # Classes
 
@@ -464,6 +465,16 @@ class _Walk:
         if type(kind) is not type:
             parts.append(encoder.token(type(kind)))
         return encoder.node(b"class", *parts)
+
+
+class _Comparing(_Walk):
+    """A walk for its token alone: what it meets is looked at, and warned of, by the one that compares."""
+
+    def _guard(self, value: Any, name: str) -> None:
+        pass
+
+    def _warn(self, text: str) -> None:
+        pass
 
 
 _OF_EVERY_MODULE: Final = frozenset(

@@ -286,6 +286,10 @@ def test_no_text_in_a_long_list_grows(letter: str) -> None:
     token(texts)
     token(tuple(texts))
     assert list(map(sys.getsizeof, texts)) == before
+    page = letter * 100_000
+    size = sys.getsizeof(page)
+    token({"pages": [page, page], "of": 1})
+    assert sys.getsizeof(page) == size
 
 
 def buffers(size: int) -> dict[str, Any]:

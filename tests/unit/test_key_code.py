@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from s3kv_flow.errors import UnstableKeyWarning
 from s3kv_flow.keys.call import CallKey
 from s3kv_flow.keys.code import Identity
 from s3kv_flow.keys.token import Encoder
@@ -411,6 +412,37 @@ def over(g):
 one = over(made(1))
 two = over(made(1))
 """
+
+
+def test_what_is_compared_with_others_is_warned_of_once() -> None:
+    text = "import threading\nLOCK = threading.Lock()\n" + SEVERAL
+    text = text.replace("return x * by", "return x * by, LOCK")
+    text += "HELD = {over(over(made(1))), over(over(made(2)))}\ndef f(d): return HELD"
+    with pytest.warns(UnstableKeyWarning) as warned:
+        key(compiled(text), 1)
+    assert len(warned) == 2  # each of the two functions that read it
+
+
+def test_a_registry_is_looked_at_once_and_counts_however_many_read_it() -> None:
+    def text(first: int) -> str:
+        handlers = [f"def h{n}(x): return REGISTRY and {n}\n" for n in range(20)]
+        named = ", ".join(f"h{n}" for n in range(20))
+        filled = f"REGISTRY['first'] = [h{first}]\n"
+        return "".join(
+            ["REGISTRY = {}\n", *handlers, filled, f"def f(d): return REGISTRY, {named}"]
+        )
+
+    function = compiled(text(3))
+    identity = Identity(function)
+    before = CallKey(function, identity).of((1,), {})
+    assert CallKey(function, identity).of((1,), {}) == before
+    registry = function.__globals__["REGISTRY"]
+    walked = identity._walked
+    assert walked is not None
+    assert [value is registry for value, _ in walked.guards.data].count(True) == 1
+    registry["first"].append(1)
+    assert CallKey(function, identity).of((1,), {}) != before
+    assert key(compiled(text(4)), 1) != before
 
 
 def test_the_number_of_calls_that_a_function_keeps_does_not_count() -> None:
