@@ -46,7 +46,7 @@ LARGE_GLOBAL_BYTES: Final = 16 * 1024 * 1024
 #: Longer tuples are not looked through for what could change in them.
 LARGEST_CONSTANT: Final = 4096
 
-#: A function is compared with so many others that look alike.
+#: A function is compared with so many others that look alike: each costs a walk.
 MOST_COMPARED: Final = 8
 
 #: Cached functions carry their own identity here, which may be a version instead of code.
@@ -197,7 +197,11 @@ class _Walk:
 
     def _same(self, value: Any, alike: list[Any]) -> Any:
         """Give what of others that look alike reaches the same."""
-        if not self._compares or not 0 < len(alike) <= MOST_COMPARED:
+        if not self._compares or not alike:
+            return None
+        # What stands in a set among others has a walk of its own already.
+        walked = (id(value), self._compares) in self._by_themselves
+        if len(alike) > MOST_COMPARED and not walked:
             return None
         token = self._by_itself(value, self._encoder)
         return next((one for one in alike if self._by_itself(one, self._encoder) == token), None)

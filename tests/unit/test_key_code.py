@@ -411,6 +411,8 @@ def over(g):
     return under
 one = over(made(1))
 two = over(made(1))
+many = [over(made(n)) for n in range(12)]
+again = [over(made(n)) for n in range(12)]
 """
 
 
@@ -526,6 +528,11 @@ def test_decorators_of_packages_count_by_what_they_were_told_and_wrap(decorator:
             "(frozenset({(over(made(n)), over(made(n + 1))) for n in (1, 2, 3)}), over(made(2)))",
             "(frozenset({(over(made(n)), over(made(n + 1))) for n in (3, 1, 2)}), over(made(2)))",
             ["over(made(n)), over(made(n + 1))|over(made(n + 1)), over(made(n))"],
+        ),
+        (
+            "({*many, *again}, many[3])",
+            "({*again, *many}, again[3])",
+            ["many[3]|many[4]"],
         ),
         ("({one, two}, one)", "({two, one}, two)", ["one = over(made(1))|one = over(made(2))"]),
     ],
