@@ -6,6 +6,7 @@ An argument given by position, by keyword or by default is one key.
 from __future__ import annotations
 
 import inspect
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Union
 
@@ -15,13 +16,15 @@ from s3kv_flow.keys.code import Identity
 from s3kv_flow.keys.deep import on_a_deep_stack
 from s3kv_flow.keys.digest import SCHEME, XXH3_128, Digest
 from s3kv_flow.keys.parts import Parts, of_call
-from s3kv_flow.keys.stream import TREES, stream_digest
+from s3kv_flow.keys.repeated import Repeated
+from s3kv_flow.keys.stream import FRAME, TREES, stream_digest
 from s3kv_flow.keys.token import SCALARS, Encoder
 
 _Kind = inspect.Parameter
 
 #: Values of these types are equal only where their tokens are; floats are not of them (0.0, -0.0).
 _PLAIN: Final = frozenset({int, str, bytes, bool, type(None)})
+_SIZED: Final = TREES | {str, bytes}
 _STREAMED: Final = _PLAIN | TREES | {float}
 
 
@@ -85,6 +88,7 @@ class CallKey:
             if name not in self._ignore
         }
         self._simple = self._simple_prefixes()
+        self._repeated: defaultdict[str, Repeated] = defaultdict(Repeated)
         #: Whether equal arguments have equal keys: nobody computes them, no default can change.
         self._pure = key is None and all(
             one.default is one.empty or type(one.default) in SCALARS for one in parameters.values()
@@ -117,6 +121,9 @@ class CallKey:
             if _STREAMED.issuperset(types) and (
                 not kwargs or _STREAMED.issuperset(map(type, kwargs.values()))
             ):
+                for one in (*args, *kwargs.values()):
+                    if type(one) in _SIZED and len(one) > FRAME:
+                        return None  # its stream is longer; a text would keep the UTF-8 it is asked for
                 stream = stream_digest((args, kwargs), self.digest)
                 return None if stream is None else self.identity.token(self.digest) + stream
         except RecursionError:  # the function reaches something nested deep; see `material`
@@ -170,7 +177,7 @@ class CallKey:
                 if encoder is None:
                     encoder = Encoder(digest)
                 name = list(self._prefixes)[simple.index(prefix)]
-                parts.append(prefix + _token(encoder, name, value))
+                parts.append(prefix + self._token(encoder, name, value))
         else:
             parts += self._bound(args, kwargs)
         return b"".join(parts)
@@ -178,15 +185,33 @@ class CallKey:
     def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[bytes]:
         encoder = Encoder(self.digest)
         if self._key is not None:
-            return [b"k", _token(encoder, "key(...)", self._key(*args, **kwargs))]
+            return [b"k", self._token(encoder, "key(...)", self._key(*args, **kwargs))]
         if self._signature is None:
             return [encoder.sequence(b"args", args), encoder.mapping(b"kwargs", kwargs.items())]
         parts = []
         for name, value in self.arguments(args, kwargs).items():
             prefix = self._prefixes.get(name)
             if prefix is not None:
-                parts.append(prefix + _token(encoder, name, value))
+                parts.append(prefix + self._token(encoder, name, value))
         return parts
+
+    def _token(self, encoder: Encoder, name: str, value: Any) -> bytes:
+        """Give an argument's token; whatever its own code raises, the error names the argument."""
+        try:
+            return self._repeated[name].token(value, encoder)
+        except UnhashableArgumentError as error:
+            error.within(name)
+            raise
+        except (RecursionError, MemoryError):
+            raise  # the first is tried again on a deeper stack
+        except Exception as error:
+            refused = UnhashableArgumentError(
+                f"hashing it raised {type(error).__name__}: {error}",
+                way_out="It may have changed meanwhile, or its own code failed. Leave it out with "
+                "ignore=(...), or say what to hash with key=....",
+            )
+            refused.within(name)
+            raise refused from error
 
     def parts(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parts:
         """Give what a call's key is made of, by name, as digests."""
@@ -207,25 +232,6 @@ class CallKey:
             raise BindingError(str(error)) from None
         bound.apply_defaults()
         return bound.arguments
-
-
-def _token(encoder: Encoder, name: str, value: Any) -> bytes:
-    """Give an argument's token; whatever its own code raises, the error names the argument."""
-    try:
-        return encoder.token(value)
-    except UnhashableArgumentError as error:
-        error.within(name)
-        raise
-    except (RecursionError, MemoryError):
-        raise  # the first is tried again on a deeper stack
-    except Exception as error:
-        refused = UnhashableArgumentError(
-            f"hashing it raised {type(error).__name__}: {error}",
-            way_out="It may have changed meanwhile, or its own code failed. Leave it out with "
-            "ignore=(...), or say what to hash with key=....",
-        )
-        refused.within(name)
-        raise refused from error
 
 
 def is_short(which: Quick) -> bool:

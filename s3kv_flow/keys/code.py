@@ -37,6 +37,7 @@ from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.fields import fields_of
 from s3kv_flow.keys.guards import MISSING, Guards, by_identity, contents
 from s3kv_flow.keys.names import WRITABLE, Names, names_of
+from s3kv_flow.keys.repeated import Repeated
 from s3kv_flow.keys.token import BY_BASE, EXACT, SCALARS, Encoder
 from s3kv_flow.keys.trees import bytecode_token, module_sources, tree_token
 
@@ -435,7 +436,9 @@ class _Walk:
                 f"{name!r}, which a cached function reads, is hashed at each call and has "
                 f"{size >> 20} MB; pass it as an argument, or give version="
             )
-        self.guards.data.append((value, Encoder(self._encoder.digest, by_identity).token(value)))
+        repeated = Repeated()
+        token = repeated.token(value, Encoder(self._encoder.digest, by_identity))
+        self.guards.data.append((value, repeated, token))
 
     def _warn(self, text: str) -> None:
         warnings.warn(text, UnstableKeyWarning, stacklevel=3)

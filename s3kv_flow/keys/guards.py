@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys.digest import Digest
+from s3kv_flow.keys.repeated import Repeated
 from s3kv_flow.keys.token import Encoder
 
 #: In place of a name or a cell that holds nothing.
@@ -22,7 +23,7 @@ class Guards:
         self.functions: list[tuple[Any, Any, Any, Any, int]] = []
         self.cells: list[tuple[Any, Any]] = []
         self.classes: list[tuple[type, dict[str, Any], Any]] = []
-        self.data: list[tuple[Any, bytes]] = []
+        self.data: list[tuple[Any, Repeated, bytes]] = []
 
     def hold(self, digest: Digest) -> bool:
         """Whether nothing has changed."""
@@ -49,9 +50,9 @@ class Guards:
             for name, member in members.items():
                 if now.get(name, MISSING) is not member:
                     return False
-        for value, token in self.data:
+        for value, repeated, token in self.data:
             try:
-                if Encoder(digest, by_identity).token(value) != token:
+                if repeated.token(value, Encoder(digest, by_identity)) != token:
                     return False
             except UnhashableArgumentError:
                 return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import datetime
 import enum
+import sys
 import tracemalloc
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from s3kv_flow.keys.call import CallKey
+from s3kv_flow.keys.code import Identity
 from s3kv_flow.keys.digest import XXH3_128
 from s3kv_flow.keys.stream import stream_digest
 from tests.property.values_of_keys import same, values
@@ -67,6 +70,18 @@ def test_what_is_long_is_not_copied_to_find_that_it_has_no_quick_stream() -> Non
             assert tracemalloc.get_traced_memory()[1] < 4_000_000
         finally:
             tracemalloc.stop()
+
+
+def test_a_long_argument_is_not_asked_for_its_utf8() -> None:
+    def function(*args: Any, **kwargs: Any) -> None: ...
+
+    keys = CallKey(function, Identity(function))
+    text = "é" * 1_000_000
+    size = sys.getsizeof(text)
+    for args, kwargs in (((text, 1.5), {}), ((), {"text": text})):
+        assert keys.quick(args, kwargs) is None
+        assert keys.of(args, kwargs)
+        assert sys.getsizeof(text) == size
 
 
 def test_what_is_long_deep_or_endless_has_no_quick_stream() -> None:

@@ -441,7 +441,7 @@ def test_a_registry_is_looked_at_once_and_counts_however_many_read_it() -> None:
     registry = function.__globals__["REGISTRY"]
     walked = identity._walked
     assert walked is not None
-    assert [value is registry for value, _ in walked.guards.data].count(True) == 1
+    assert [value is registry for value, *_ in walked.guards.data].count(True) == 1
     registry["first"].append(1)
     assert CallKey(function, identity).of((1,), {}) != before
     assert key(compiled(text(4)), 1) != before
