@@ -17,7 +17,7 @@ from s3kv_flow._map import WORKERS, Pool, map_calls, map_error
 from s3kv_flow._model import Cleared, Entry
 from s3kv_flow._policy import Policy
 from s3kv_flow.errors import MissError
-from s3kv_flow.keys.code import IDENTITY_ATTRIBUTE
+from s3kv_flow.keys.classes import IDENTITY_ATTRIBUTE
 
 if TYPE_CHECKING:
     from s3kv_flow._events import CacheInfo

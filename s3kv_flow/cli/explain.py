@@ -17,7 +17,7 @@ import click
 
 from s3kv_flow.cli.output import as_json, print_json
 from s3kv_flow.errors import ConfigurationError
-from s3kv_flow.keys.code import IDENTITY_ATTRIBUTE
+from s3kv_flow.keys.classes import IDENTITY_ATTRIBUTE
 
 SECONDS: Final = 300
 

@@ -30,6 +30,9 @@ _GENERATED: Final = frozenset(
 #: What `typing` leaves on what it decorates, by the version of Python.
 MARKS: Final = frozenset({"__final__", "__override__", "__deprecated__", "__dataclass_transform__"})
 
+#: Cached functions carry their own identity here, which may be a version instead of code.
+IDENTITY_ATTRIBUTE: Final = "__s3kv_identity__"
+
 #: An enum keeps the `__new__` that was written in its class under one of these.
 _NEW_OF_ENUM: Final = ("__new_member__", "_new_member_")
 

@@ -14,16 +14,11 @@ from __future__ import annotations
 import ast
 import builtins
 import dataclasses
-import datetime
 import enum
-import functools
 import inspect
 import os
-import pathlib
-import re
 import sys
 import types
-import typing
 import warnings
 import weakref
 from collections.abc import Iterable, Iterator
@@ -31,27 +26,29 @@ from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys import source
-from s3kv_flow.keys.classes import MARKS, plain_member, written
+from s3kv_flow.keys.classes import MARKS, written
 from s3kv_flow.keys.depends import Env, File, Package, several, token_of
 from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.fields import fields_of
-from s3kv_flow.keys.guards import MISSING, Guards, by_identity, contents
+from s3kv_flow.keys.guards import (
+    MISSING,
+    Guards,
+    by_identity,
+    contents,
+    is_constant,
+    registry_of,
+)
 from s3kv_flow.keys.names import WRITABLE, Names, names_of
+from s3kv_flow.keys.qualified import name_of
 from s3kv_flow.keys.repeated import Repeated
-from s3kv_flow.keys.token import BY_BASE, EXACT, SCALARS, Encoder
+from s3kv_flow.keys.token import SCALARS, Encoder
 from s3kv_flow.keys.trees import bytecode_token, module_sources, tree_token
 
 #: A global of more bytes than this is hashed at each call, and a warning says so.
 LARGE_GLOBAL_BYTES: Final = 16 * 1024 * 1024
 
-#: Longer tuples are not looked through for what could change in them.
-LARGEST_CONSTANT: Final = 4096
-
 #: A function is compared with so many others that look alike: each costs a walk.
 MOST_COMPARED: Final = 8
-
-#: Cached functions carry their own identity here, which may be a version instead of code.
-IDENTITY_ATTRIBUTE: Final = "__s3kv_identity__"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -128,7 +125,7 @@ class Identity:
 _walks: dict[int, tuple[weakref.ref[Any], _Walked]] = {}
 
 
-def _code(value: Any, encoder: Encoder) -> bytes:
+def code_token(value: Any, encoder: Encoder) -> bytes:
     """Give the token of a user's function or class met among values."""
     if encoder.code is not None:
         return encoder.code(value, encoder)
@@ -253,10 +250,10 @@ class _Walk:
 
     def _function(self, function: types.FunctionType) -> bytes:
         encoder = self._encoder
-        registry = _registry_of(function)
+        registry = registry_of(function)
         if registry is not None:  # by what it dispatches to, and not by what it was asked
             plain = encoder.token(inspect.unwrap(function))
-            return encoder.node(b"singledispatch", plain, self._data(registry, _name(function)))
+            return encoder.node(b"singledispatch", plain, self._data(registry, name_of(function)))
         node = source.node_of(function)
         code = function.__code__
         root = function is self._root
@@ -281,7 +278,7 @@ class _Walk:
             (function.__kwdefaults__ or {}, function.__kwdefaults__ or {}),
         ):
             self.guards.names.extend((held_by, *one) for one in attributes.items())
-        own = _name(function)
+        own = name_of(function)
         parts = [
             self._called(function),
             _text(function, encoder),
@@ -315,11 +312,11 @@ class _Walk:
         """
         code, wrapped = function.__code__, function.__dict__["__wrapped__"]
         self.guards.names.append((function.__dict__, "__wrapped__", wrapped))
-        own = self._data(wrapped, _name(function))
+        own = self._data(wrapped, name_of(function))
         if "_torchdynamo_orig_callable" in function.__dict__:  # it keeps what it compiled
             return self._encoder.node(b"compiled", own)
         if "__beartype_wrapper" in function.__dict__:  # its code has addresses for names
-            checked = self._data(getattr(wrapped, "__annotations__", None), _name(function))
+            checked = self._data(getattr(wrapped, "__annotations__", None), name_of(function))
             return self._encoder.node(b"checked", own, checked)
         made_by = f"{function.__globals__.get('__name__')}:{code.co_name}"
         parts = [self._encoder.token(made_by), own]
@@ -329,7 +326,7 @@ class _Walk:
                 value = contents(cell)
                 self.guards.cells.append((cell, value))
                 held = self._data(value, name)
-                self._note(f"{name}, which the decorator of {_name(function)} has", held)
+                self._note(f"{name}, which the decorator of {name_of(function)} has", held)
                 parts.append(self._encoder.token(name) + held)
         return self._encoder.node(b"wrapper", *parts)
 
@@ -408,7 +405,7 @@ class _Walk:
         try:
             return self._encoder.token(stated)
         except UnhashableArgumentError:
-            return self._encoder.record(b"opaque", _name(type(stated)))
+            return self._encoder.record(b"opaque", name_of(type(stated)))
 
     def _data(self, value: Any, name: str) -> bytes:
         """Give the token of a value that code reads; one without a key counts by its type."""
@@ -422,8 +419,8 @@ class _Walk:
                 f"{name!r}, which a cached function reads, counts in its key only by its type "
                 f"{kind.__module__}.{kind.__qualname__}: {error.what}"
             )
-            return self._encoder.record(b"opaque", _name(kind))
-        if id(value) not in self._guarded and not _is_constant(value):
+            return self._encoder.record(b"opaque", name_of(kind))
+        if id(value) not in self._guarded and not is_constant(value):
             self._guarded.add(id(value))  # many functions may read one registry
             self._guard(value, name)
         return token
@@ -449,10 +446,10 @@ class _Walk:
         encoder = self._encoder
         members = dict(vars(kind))
         self.guards.classes.append((kind, members, kind.__bases__))
-        parts = [encoder.token(_name(kind)), *map(encoder.token, kind.__bases__)]
+        parts = [encoder.token(name_of(kind)), *map(encoder.token, kind.__bases__)]
         for name, descriptor, plain in written(kind):
             held = self._data(plain, f"{kind.__qualname__}.{name}")
-            self._note(f"{name} of class {_name(kind)}", held)
+            self._note(f"{name} of class {name_of(kind)}", held)
             parts.append(encoder.token(name) + encoder.token(descriptor) + held)
         # Libraries make fields of annotations: they count, though they change no method.
         fields = [
@@ -468,7 +465,7 @@ class _Walk:
             fields.append(encoder.token(name) + encoder.node(b"field", *about))
         if fields:
             parts.append(encoder.node(b"fields", *fields))
-            self._note(f"fields of class {_name(kind)}", parts[-1])
+            self._note(f"fields of class {name_of(kind)}", parts[-1])
         if type(kind) is not type:
             parts.append(encoder.token(type(kind)))
         return encoder.node(b"class", *parts)
@@ -520,7 +517,7 @@ def _label(value: Any, digest: Digest) -> bytes:
     """Tell functions and classes apart, as far as it can be seen in themselves."""
     encoder = Encoder(digest)
     if isinstance(value, type):
-        return encoder.record(b"class", _name(value))
+        return encoder.record(b"class", name_of(value))
     held = [*map(contents, value.__closure__ or ()), *(value.__defaults__ or ())]
     return encoder.node(b"function", _text(value, encoder), *_seen(held, encoder))
 
@@ -549,154 +546,9 @@ def _bytes_of(value: Any) -> int:
     return size if type(size) is int else 0
 
 
-_CONSTANT_TYPES: Final = frozenset(
-    {
-        *SCALARS,
-        datetime.date,
-        datetime.datetime,
-        datetime.time,
-        datetime.timedelta,
-        datetime.timezone,
-        range,
-        re.Pattern,
-        type(pathlib.Path()),
-        pathlib.PurePosixPath,
-        types.ModuleType,
-    }
-)
-
-
-def _is_constant(value: Any) -> bool:
-    """Whether a value cannot change, or guards of its own tell when it does."""
-    kind = type(value)
-    if kind in (tuple, frozenset):
-        return len(value) <= LARGEST_CONSTANT and all(map(_is_constant, value))
-    if kind is types.FunctionType:
-        identity = value.__dict__.get(IDENTITY_ATTRIBUTE)
-        return _registry_of(value) is None and (identity is None or not identity.depends_on)
-    if isinstance(value, enum.Enum):
-        return _is_constant(value._value_)
-    if kind is types.BuiltinFunctionType:  # a method of a list or a dict shows what is in there
-        owner = value.__self__
-        return owner is None or isinstance(owner, (types.ModuleType, type))
-    return kind in _CONSTANT_TYPES or isinstance(value, type)
-
-
-def _namespace(value: Any) -> dict[str, Any] | None:
-    """Give the module that code was written in, also where it came by value to another process.
-
-    There ``__main__`` is another script, but functions bring the name of their file along, and so
-    do the methods of a class.
-    """
-    # A copy: asking a member may change the class, as pydantic does.
-    functions = list(vars(value).values()) if isinstance(value, type) else [value]
-    for function in map(plain_member, functions):
-        namespace = getattr(function, "__globals__", None)
-        if namespace is not None and namespace.get("__name__") == value.__module__:
-            found: dict[str, Any] = namespace
-            return found
-    return None
-
-
-def _name(value: Any) -> str:
-    if value is enum.EnumMeta:  # EnumType since Python 3.11
-        return "enum:EnumMeta"
-    module = source.module_name(getattr(value, "__module__", None), _namespace(value))
-    return f"{module}:{getattr(value, '__qualname__', getattr(value, '__name__', ''))}"
-
-
-def _public_name(value: Any) -> str:
-    """Give the name that others know it by: where it really lies changes from version to version."""
-    name = _name(value)
-    module, _, qualified = name.partition(":")
-    parts = module.split(".")
-    private = next((place for place, part in enumerate(parts) if part.startswith("_")), 0)
-    public = ".".join(parts[:private])
-    known = vars(sys.modules[public]).get(qualified) if public in sys.modules else None
-    return f"{public}:{qualified}" if known is value else name
-
-
 def _shown(dependency: Any) -> str:
     if isinstance(dependency, File):
         return f"file {os.path.basename(os.fspath(dependency))}"
     if isinstance(dependency, (Env, Package)):
         return f"{type(dependency).__name__.lower()} {dependency.name}"
     return f"dependency {getattr(dependency, '__name__', type(dependency).__name__)}"
-
-
-# Handlers
-
-
-def _function_handler(value: types.FunctionType, encoder: Encoder) -> bytes:
-    identity = value.__dict__.get(IDENTITY_ATTRIBUTE)
-    if identity is not None:
-        return _cached_function(identity, encoder)
-    registry = _registry_of(value)
-    if registry is not None:
-        return encoder.record(b"singledispatch", inspect.unwrap(value), dict(registry))
-    if not source.is_user_function(value):
-        return _installed(value, encoder)
-    return _code(value, encoder)
-
-
-def _installed(value: types.FunctionType, encoder: Encoder) -> bytes:
-    """Give the token of a function of a package: its name, and what it was made with if that is not all."""
-    name = encoder.record(b"installed", _public_name(value))
-    found: Any = sys.modules.get(value.__module__)
-    for part in value.__qualname__.split("."):
-        found = vars(found).get(part) if isinstance(found, (type, types.ModuleType)) else None
-    if plain_member(found) is value:
-        return name
-    code = value.__code__
-    parts = [] if os.path.isfile(code.co_filename) else [bytecode_token(code, encoder)]
-    for cell, held in zip(code.co_freevars, map(contents, value.__closure__ or ())):
-        parts.append(encoder.token(cell))
-        parts.append(b"missing" if held is MISSING else encoder.attribute(cell, held))
-    made_with = (value.__defaults__, value.__kwdefaults__)
-    return encoder.node(b"made", name, *map(encoder.token, made_with), *parts)
-
-
-def _registry_of(function: types.FunctionType) -> Any:
-    """Give what `functools.singledispatch` made a function dispatch to; it also keeps what it was asked."""
-    if function.__code__.co_filename != functools.__file__:
-        return None
-    registry = function.__dict__.get("registry")
-    return registry if isinstance(registry, types.MappingProxyType) else None
-
-
-def _cached_function(identity: Identity, encoder: Encoder) -> bytes:
-    """Give what another cached function contributes: its version where it has one, else its code."""
-    if identity.version is not None:
-        token = encoder.record(b"cached", _name(identity.function), identity.version)
-    elif identity.mode == "none":
-        token = encoder.record(b"cached", _name(identity.function))
-    else:
-        token = encoder.token(identity.function)
-    if identity.depends_on:
-        token = encoder.node(b"with", token, token_of(identity.depends_on, encoder))
-    return token
-
-
-#: Classes in some versions of Python only.
-_SPECIAL: Final[tuple[Any, ...]] = (typing.Any, typing.Annotated)
-
-
-def _class_handler(value: type, encoder: Encoder) -> bytes:
-    if any(value is one for one in _SPECIAL):
-        return encoder.record(b"typing special", f"typing.{value.__name__}")
-    if not source.is_user_module(value.__module__):
-        return encoder.record(b"installed", _public_name(value))
-    return _code(value, encoder)
-
-
-def _module_handler(value: types.ModuleType, encoder: Encoder) -> bytes:
-    if not source.is_user_module(value.__name__):
-        return encoder.record(b"module", value.__name__)
-    sources = module_sources(value.__name__, encoder)
-    return encoder.record(b"module", source.module_name(value.__name__), sources)
-
-
-EXACT[types.FunctionType] = _function_handler
-EXACT[type] = _class_handler
-EXACT[types.ModuleType] = _module_handler
-BY_BASE.insert(0, (type, _class_handler))

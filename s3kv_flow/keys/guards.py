@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import datetime
+import enum
+import functools
+import pathlib
+import re
+import types
 from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError
+from s3kv_flow.keys.classes import IDENTITY_ATTRIBUTE
 from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.repeated import Repeated
-from s3kv_flow.keys.token import Encoder
+from s3kv_flow.keys.token import SCALARS, Encoder
+
+#: Longer tuples are not looked through for what could change in them.
+LARGEST_CONSTANT: Final = 4096
 
 #: In place of a name or a cell that holds nothing.
 MISSING: Final = object()
@@ -70,3 +80,44 @@ def contents(cell: Any) -> Any:
         return cell.cell_contents
     except ValueError:  # not yet filled
         return MISSING
+
+
+_CONSTANT_TYPES: Final = frozenset(
+    {
+        *SCALARS,
+        datetime.date,
+        datetime.datetime,
+        datetime.time,
+        datetime.timedelta,
+        datetime.timezone,
+        range,
+        re.Pattern,
+        type(pathlib.Path()),
+        pathlib.PurePosixPath,
+        types.ModuleType,
+    }
+)
+
+
+def is_constant(value: Any) -> bool:
+    """Whether a value cannot change, or guards of its own tell when it does."""
+    kind = type(value)
+    if kind in (tuple, frozenset):
+        return len(value) <= LARGEST_CONSTANT and all(map(is_constant, value))
+    if kind is types.FunctionType:
+        identity = value.__dict__.get(IDENTITY_ATTRIBUTE)
+        return registry_of(value) is None and (identity is None or not identity.depends_on)
+    if isinstance(value, enum.Enum):
+        return is_constant(value._value_)
+    if kind is types.BuiltinFunctionType:  # a method of a list or a dict shows what is in there
+        owner = value.__self__
+        return owner is None or isinstance(owner, (types.ModuleType, type))
+    return kind in _CONSTANT_TYPES or isinstance(value, type)
+
+
+def registry_of(function: types.FunctionType) -> Any:
+    """Give what `functools.singledispatch` made a function dispatch to; it also keeps what it was asked."""
+    if function.__code__.co_filename != functools.__file__:
+        return None
+    registry = function.__dict__.get("registry")
+    return registry if isinstance(registry, types.MappingProxyType) else None

@@ -1,8 +1,7 @@
 """How each type is encoded. Importing this package fills the tables of `token`.
 
 A handler is a function of (value, encoder) that gives a token. `standard` is for the standard
-library, `objects` for instances of any class, `keys.code` for functions, classes and modules; every
-other module is for one package (`values`, for some of the standard library), is found by its name,
+library, `objects` for instances of any class, `code` for functions, classes and modules; every other module is for one package (`values`, for some of the standard library), is found by its name,
 and is imported when a value of that package is met.
 """
 
@@ -13,7 +12,7 @@ from importlib import import_module
 from typing import Any, Final, TypeVar
 
 from s3kv_flow.errors import ConfigurationError
-from s3kv_flow.keys import code as code
+from s3kv_flow.keys.handlers import code as code
 from s3kv_flow.keys.handlers import standard as standard
 from s3kv_flow.keys.token import BY_PACKAGE, EXACT, REGISTERED, SCALARS, Encoder
 
