@@ -36,6 +36,9 @@ SMALL_TREE: Final = 512
 #: So much of what lies on cycles is visited only to find an order for what looks alike.
 MOST_ASIDE: Final = 20_000
 
+#: Values of one of these types have an order of their own.
+SORTABLE: Final = ({str}, {int})
+
 #: Longer text is encoded and hashed so many characters at a time, other buffers so many bytes: the
 #: memory that a key takes does not grow with what is hashed.
 PIECE: Final = 1 << 18
@@ -491,7 +494,7 @@ class Encoder:
             packed, _ = pack(value, columns.DEEPEST_PLAIN, columns.MOST_PLAIN * len(value))
             if packed is not None:
                 return self.leaf(b"dict:p", packed)
-        if kinds in ({str}, {int}):
+        if kinds in SORTABLE:
             keys = sorted(value)
             held = list(map(value.__getitem__, keys))
             names = self.sequence(b"names", keys)
@@ -523,11 +526,14 @@ class Encoder:
         return [keys[n] for n in places], [held[n] for n in places], [tokens[n] for n in places]
 
     def unordered(self, tag: bytes, values: Iterable[Any]) -> bytes:
-        """Give the token of values in no order."""
+        """Give the token of values in no order: many texts or integers as a column, sorted."""
+        held = list(values)
+        if len(held) > columns.FEW and set(map(type, held)) in SORTABLE:
+            return self.sequence(tag, sorted(held))
         if self._ordered or self._in_order_by:
-            pairs = self.in_order([(value, None) for value in values])
+            pairs = self.in_order([(value, None) for value in held])
             return self.node(tag, *sorted([self.token(value) for value, _ in pairs]))
-        return self.node(tag, *sorted(map(self.token, values)))
+        return self.node(tag, *sorted(map(self.token, held)))
 
     def record(self, tag: bytes, *values: Any) -> bytes:
         """Give the token of something that is made of ``values``."""

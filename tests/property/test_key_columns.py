@@ -8,6 +8,7 @@ import decimal
 import enum
 import pathlib
 import pickle
+import random
 import struct
 import sys
 import tracemalloc
@@ -425,3 +426,31 @@ def test_values_of_very_many_types_are_told_apart() -> None:
 
 def made_again(values: list[Any]) -> list[Any]:
     return [type(value)(value.a) for value in values]
+
+
+@given(
+    st.one_of(
+        st.sets(st.integers(), min_size=7, max_size=12),
+        st.sets(st.text(max_size=3), min_size=7, max_size=12),
+        st.sets(st.one_of(st.integers(0, 9), st.text(max_size=1)), min_size=7, max_size=12),
+        st.sets(st.floats(allow_nan=False), min_size=7, max_size=12),
+    ),
+    st.randoms(use_true_random=False),
+)
+def test_many_values_in_a_set_count_whatever_their_order(
+    values: set[Any], chance: random.Random
+) -> None:
+    shuffled = list(values)
+    chance.shuffle(shuffled)
+    token = Encoder().token(values)
+    assert Encoder().token(set(shuffled)) == token
+    one = shuffled.pop()
+    others: list[Any] = [
+        set(shuffled),
+        {*shuffled, (one,)},
+        frozenset(values),
+        sorted(values, key=repr),
+    ]
+    others.append(dict.fromkeys(values).keys())
+    assert token not in map(Encoder().token, others)
+    assert Encoder().token([values, *range(9)]) != Encoder().token([set(shuffled), *range(9)])
