@@ -11,7 +11,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError
@@ -36,8 +36,8 @@ SMALL_TREE: Final = 512
 #: So much of what lies on cycles is visited only to find an order for what looks alike.
 MOST_ASIDE: Final = 20_000
 
-#: Values of one of these types have an order of their own.
-SORTABLE: Final = ({str}, {int})
+#: Values of one of these types have an order of their own, and tuples of such do.
+_SORTABLE: Final = ({str}, {int})
 
 #: Longer text is encoded and hashed so many characters at a time, other buffers so many bytes: the
 #: memory that a key takes does not grow with what is hashed.
@@ -494,7 +494,7 @@ class Encoder:
             packed, _ = pack(value, columns.DEEPEST_PLAIN, columns.MOST_PLAIN * len(value))
             if packed is not None:
                 return self.leaf(b"dict:p", packed)
-        if kinds in SORTABLE:
+        if _have_own_order(value, kinds):
             keys = sorted(value)
             held = list(map(value.__getitem__, keys))
             names = self.sequence(b"names", keys)
@@ -528,7 +528,7 @@ class Encoder:
     def unordered(self, tag: bytes, values: Iterable[Any]) -> bytes:
         """Give the token of values in no order: many texts or integers as a column, sorted."""
         held = list(values)
-        if len(held) > columns.FEW and set(map(type, held)) in SORTABLE:
+        if len(held) > columns.FEW and _have_own_order(held, set(map(type, held))):
             return self.sequence(tag, sorted(held))
         if self._ordered or self._in_order_by:
             pairs = self.in_order([(value, None) for value in held])
@@ -565,6 +565,14 @@ class _Outline(Encoder):
 
     def in_order(self, items: Iterable[tuple[Any, Any]]) -> Iterable[tuple[Any, Any]]:
         return items
+
+
+def _have_own_order(values: Collection[Any], kinds: set[type]) -> bool:
+    """Whether to sort values of some types gives one order, whatever they were in before."""
+    if kinds != {tuple}:
+        return kinds in _SORTABLE
+    places = zip(*values) if len(set(map(len, values))) == 1 else [values]
+    return all(set(map(type, place)) in _SORTABLE for place in places)
 
 
 def _no(kind: type) -> bool:

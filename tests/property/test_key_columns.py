@@ -434,6 +434,9 @@ def made_again(values: list[Any]) -> list[Any]:
         st.sets(st.text(max_size=3), min_size=7, max_size=12),
         st.sets(st.one_of(st.integers(0, 9), st.text(max_size=1)), min_size=7, max_size=12),
         st.sets(st.floats(allow_nan=False), min_size=7, max_size=12),
+        st.sets(st.tuples(st.integers(), st.text(max_size=2)), min_size=7, max_size=12),
+        st.sets(st.tuples(st.one_of(st.booleans(), st.none()), st.integers(0, 9)), min_size=7),
+        st.sets(st.lists(st.integers(0, 3), max_size=2).map(tuple), min_size=7, max_size=12),
     ),
     st.randoms(use_true_random=False),
 )
@@ -453,4 +456,9 @@ def test_many_values_in_a_set_count_whatever_their_order(
     ]
     others.append(dict.fromkeys(values).keys())
     assert token not in map(Encoder().token, others)
+    named = dict.fromkeys(values, one)
+    assert Encoder().token({name: named[name] for name in reversed(named)}) == Encoder().token(
+        named
+    )
+    assert Encoder().token({**named, one: None}) != Encoder().token(named)
     assert Encoder().token([values, *range(9)]) != Encoder().token([set(shuffled), *range(9)])
