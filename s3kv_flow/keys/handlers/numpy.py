@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import struct
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +18,9 @@ from s3kv_flow.keys.token import TOLD, Encoder
 
 #: Pieces of a non-contiguous array are copied this large, so that memory stays flat.
 PIECE_BYTES: Final = 4 * 1024 * 1024
+
+#: Arrays that are made for their key alone are made so many values at a time.
+PIECE_VALUES: Final = 1 << 18
 
 #: Columns that lie across each other are read so many bytes at a time, which the processor's cache
 #: holds, unless that were but a few rows.
@@ -137,22 +141,61 @@ def _ufunc(value: np.ufunc, encoder: Encoder) -> bytes | None:
 def array(value: np.ndarray[Any, Any], encoder: Encoder, tag: bytes = b"numpy") -> bytes:
     """Give the token of an array."""
     if value.nbytes <= SMALL_BYTES and is_plain(value):
-        return encoder.leaf(tag, _head(value, encoder) + value.tobytes())
+        return encoder.leaf(tag, _head(value.dtype, value.shape, encoder) + value.tobytes())
     running = encoder.begin(tag)
-    running.update(_head(value, encoder))
+    running.update(_head(value.dtype, value.shape, encoder))
     _feed(value, encoder, running)
     return encoder.end(running)
 
 
-def _head(value: np.ndarray[Any, Any], encoder: Encoder) -> bytes:
-    kind = value.dtype
+def made_of(
+    kind: np.dtype[Any],
+    shape: tuple[int, ...],
+    make: Callable[[slice], np.ndarray[Any, Any]],
+    encoder: Encoder,
+) -> bytes:
+    """Give the token of an array that is made in pieces: ``make`` gives its values from here to there."""
+    running = encoder.begin(b"numpy")
+    running.update(_head(kind, shape, encoder))
+    for at in range(0, math.prod(shape), PIECE_VALUES):
+        _feed(make(slice(at, at + PIECE_VALUES)), encoder, running)
+    return encoder.end(running)
+
+
+def as_int64(value: Any, encoder: Encoder) -> bytes:
+    """Give the token of integers as wide ones: how wide they are is storage."""
+    plain = np.asarray(value).reshape(-1)
+    return made_of(
+        np.dtype(np.int64), plain.shape, lambda part: plain[part].astype(np.int64), encoder
+    )
+
+
+def without(value: np.ndarray[Any, Any], mask: np.ndarray[Any, Any], encoder: Encoder) -> bytes:
+    """Give the token of an array with zeros under its mask: what lies there is storage."""
+    if value.dtype.names is not None or value.dtype.hasobject:
+        data = np.array(value, copy=True)
+        _blank(data, mask)
+        return array(data, encoder)
+    if not mask.any():
+        return array(value, encoder)
+    flat, hidden = value.reshape(-1), mask.reshape(-1)
+
+    def make(part: slice) -> np.ndarray[Any, Any]:
+        piece = flat[part].copy()
+        piece[hidden[part]] = np.zeros((), value.dtype)
+        return piece
+
+    return made_of(value.dtype, value.shape, make, encoder)
+
+
+def _head(kind: np.dtype[Any], shape: tuple[int, ...], encoder: Encoder) -> bytes:
     if kind.kind not in "biufcmM":
         known = dtype(kind, encoder)
     else:
         known = _dtypes.get((kind, encoder.digest.name), b"")
         if not known:
             known = _dtypes[kind, encoder.digest.name] = dtype(kind, encoder)
-    return known + struct.pack(f"<B{value.ndim}Q", value.ndim, *value.shape)
+    return known + struct.pack(f"<B{len(shape)}Q", len(shape), *shape)
 
 
 def is_plain(value: Any) -> bool:
@@ -175,7 +218,7 @@ def columns(arrays: Sequence[np.ndarray[Any, Any]], encoder: Encoder) -> list[by
     for one in arrays:
         head = heads.get(one.dtype)
         if head is None:
-            head = heads[one.dtype] = _head(one, encoder)
+            head = heads[one.dtype] = _head(one.dtype, one.shape, encoder)
         hashed = encoder.begin(b"numpy")
         hashed.update(head)
         if one.flags.c_contiguous:
@@ -200,11 +243,14 @@ def _feed(value: np.ndarray[Any, Any], encoder: Encoder, running: Any) -> None:
         running.update(strings_or_objects(value.ravel(), encoder))
     elif value.dtype.kind in "fc" and _scalar_bytes(value.dtype) > 8:
         used = 10 if np.finfo(np.longdouble).nmant == 63 else 16  # 80 bits have 6 bytes of padding
+        width = _scalar_bytes(value.dtype)
         for piece in _pieces(value):
-            native = piece.astype(value.dtype.newbyteorder("="), copy=False)
-            width = _scalar_bytes(value.dtype)
-            parts = native.reshape(-1).view(np.uint8).reshape(-1, width)[:, :used]
-            running.update(np.ascontiguousarray(parts).data)
+            flat = piece.reshape(-1)
+            for at in range(0, len(flat), PIECE_VALUES):
+                part = flat[at : at + PIECE_VALUES]
+                native = part.astype(value.dtype.newbyteorder("="), copy=False)
+                parts = native.view(np.uint8).reshape(-1, width)[:, :used]
+                running.update(np.ascontiguousarray(parts).data)
     else:
         for piece in _pieces(value):
             if piece.size:
@@ -241,14 +287,12 @@ def strings_or_objects(values: np.ndarray[Any, Any], encoder: Encoder) -> bytes:
 
 def _masked(value: np.ma.MaskedArray[Any, Any], encoder: Encoder) -> bytes:
     mask = np.ma.getmaskarray(value)
-    data = np.array(value.data, copy=True)
-    _blank(data, mask)
     kind = type(value)
     own = b"" if kind is np.ma.MaskedArray else encoder.token(kind)
     return encoder.node(
         b"numpy masked",
         own,
-        array(data, encoder),
+        without(np.asarray(value.data), mask, encoder),
         array(mask, encoder),
         encoder.token(value.fill_value),
         encoder.token(bool(value.hardmask)),
@@ -256,7 +300,7 @@ def _masked(value: np.ma.MaskedArray[Any, Any], encoder: Encoder) -> bytes:
 
 
 def _blank(data: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> None:
-    """Put zeros under the mask: what lies there is storage."""
+    """Put zeros under the mask."""
     if data.dtype.names is None:
         data[mask] = np.zeros((), data.dtype)
     else:

@@ -13,6 +13,9 @@ from s3kv_flow.keys.handlers import numpy as numpy_keys
 from s3kv_flow.keys.handlers.objects import by_reduce
 from s3kv_flow.keys.token import Encoder
 
+#: The values of an index of several levels are made so many at a time.
+ROWS: Final = 1 << 20
+
 
 def encode(value: Any, encoder: Encoder) -> bytes | None:
     """Give the token of anything that pandas made."""
@@ -115,8 +118,11 @@ def _index(index: Any, encoder: Encoder) -> bytes:
         bounds = (size, index.start if size else 0, index.step if size > 1 else 1)
         return encoder.node(b"range index", names, *map(encoder.token, bounds))
     if isinstance(index, pd.MultiIndex):
+        runs = [index[at : at + ROWS] for at in range(0, len(index) or 1, ROWS)]
         levels = [
-            _array(index.get_level_values(level).array, encoder) for level in range(index.nlevels)
+            _array(run.get_level_values(level).array, encoder)
+            for level in range(index.nlevels)
+            for run in runs
         ]
         return encoder.node(b"multi index", names, *levels)
     if index.dtype == object or repr(index.dtype) == _DEFAULT_TEXT:
@@ -139,7 +145,7 @@ def _array(array: Any, encoder: Encoder) -> bytes:
             b"categorical",
             encoder.token(array.ordered),
             _index(array.categories, encoder),
-            numpy_keys.array(np.asarray(array.codes).astype(np.int64), encoder),
+            numpy_keys.as_int64(array.codes, encoder),
         )
     dtype = _dtype(kind, encoder)
     if hasattr(array, "_pa_array"):
@@ -147,12 +153,10 @@ def _array(array: Any, encoder: Encoder) -> bytes:
 
         return encoder.node(b"arrow backed", dtype, column(array._pa_array, encoder))
     if hasattr(array, "_mask") and hasattr(array, "_data"):
-        data = array._data.copy()
-        data[array._mask] = 0
         return encoder.node(
             b"nullable",
             dtype,
-            numpy_keys.array(data, encoder),
+            numpy_keys.without(array._data, array._mask, encoder),
             numpy_keys.array(array._mask, encoder),
         )
     if isinstance(

@@ -33,6 +33,9 @@ _DATA: Final = frozenset({"Literal", "dataframes", "df", "sources"})
 #: Under these are bytes that are no frames either.
 _BYTES: Final = frozenset({"Binary", "BinaryOwned", "Buffers"})
 
+#: Texts are made of codes so many at a time.
+ROWS: Final = 1 << 18
+
 #: Longer plans are not read, so how the frames inside lie in memory counts there.
 LONGEST_READ: Final = 32 << 20
 
@@ -138,7 +141,8 @@ def _series(value: pl.Series, encoder: Encoder) -> bytes:
         body = encoder.token(value.to_list())
     elif isinstance(kind, (pl.Categorical, pl.Enum)):
         # The codes of a Categorical depend on what else the process has seen.
-        body = column(value.cast(pl.String).to_arrow(), encoder)
+        runs = (value.slice(at, ROWS).cast(pl.String) for at in range(0, len(value) or 1, ROWS))
+        body = encoder.node(b"texts", *(column(run.to_arrow(), encoder) for run in runs))
     elif "Categorical" in repr(kind):
         body = encoder.token(value.to_list())
     else:

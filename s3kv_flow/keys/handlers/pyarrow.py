@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from operator import attrgetter, methodcaller
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from s3kv_flow.keys.token import Encoder
+
+#: A piece has no more rows, and on the average no more bytes.
+ROWS: Final = 1 << 18
+PIECE_BYTES: Final = 4 * 1024 * 1024
 
 
 def encode(value: Any, encoder: Encoder) -> bytes | None:
@@ -71,66 +77,99 @@ def _type(kind: Any, encoder: Encoder) -> bytes:
 
 
 def column(value: Any, encoder: Encoder) -> bytes:
-    """Give the token of an array, as if it were in one chunk."""
-    if isinstance(value, pa.ChunkedArray):
-        if pa.types.is_dictionary(value.type):
-            value = value.unify_dictionaries()
-        if value.num_chunks == 1:
-            value = value.chunk(0)
-        else:
-            value = value.combine_chunks()
-            if isinstance(value, pa.ChunkedArray):
-                value = value.chunk(0) if value.num_chunks else pa.array([], value.type)
-    return _array(value, encoder)
+    """Give the token of an array, which is the same in whatever chunks it lies."""
+    return _column(value if isinstance(value, pa.ChunkedArray) else _chunked([value]), encoder)
 
 
-def _array(value: Any, encoder: Encoder) -> bytes:
+def _chunked(chunks: list[Any], kind: Any = None) -> Any:
+    return pa.chunked_array(chunks, chunks[0].type if kind is None else kind)
+
+
+def _pieces(value: Any) -> Iterator[Any]:
+    """Give an array piece by piece, so that what is copied of one takes little memory."""
+    size, kind = len(value), value.type
+    if _is_fixed_width(kind):
+        width = kind.bit_width // 8
+    else:  # what lies in one chunk is not copied to be one
+        width = value.nbytes // size if size and value.num_chunks > 1 else 1
+    rows = max(1, min(ROWS, PIECE_BYTES // max(1, width)))
+    if value.num_chunks == 1 and size <= rows:
+        yield value.chunk(0)
+        return
+    for at in range(0, size, rows):
+        piece = value.slice(at, rows)
+        yield piece.chunk(0) if piece.num_chunks == 1 else pa.concat_arrays(piece.chunks)
+
+
+def _column(value: Any, encoder: Encoder) -> bytes:
     kind = value.type
     running = encoder.begin(b"arrow")
     running.update(_type(kind, encoder) + encoder.token(len(value)))
     if pa.types.is_null(kind):
         return encoder.end(running)
-    if isinstance(value, pa.ExtensionArray):
-        running.update(_array(value.storage, encoder))
+    if isinstance(kind, pa.ExtensionType):
+        stored = [chunk.storage for chunk in value.chunks]
+        running.update(_column(_chunked(stored, kind.storage_type), encoder))
         return encoder.end(running)
-    missing = None
     if value.null_count:
-        missing = value.is_null().to_numpy(zero_copy_only=False)
-        running.update(b"m" + np.packbits(missing).tobytes())
+        running.update(b"m")
+        for piece in _pieces(value):
+            running.update(_missing(piece).view(np.uint8).data)
     else:
         running.update(b"-")
-    _feed(value, missing, encoder, running)
+    _feed(value, encoder, running)
     return encoder.end(running)
 
 
-def _feed(value: Any, missing: Any, encoder: Encoder, running: Any) -> None:
+def _missing(piece: Any) -> Any:
+    return piece.is_null().to_numpy(zero_copy_only=False)
+
+
+def _feed(value: Any, encoder: Encoder, running: Any) -> None:
     kind = value.type
     types = pa.types
+
+    def feed_each(kind: Any, give: Callable[[Any], Any]) -> None:
+        running.update(_column(_chunked(list(map(give, value.chunks)), kind), encoder))
+
     if types.is_dictionary(kind):
+        value = value.unify_dictionaries()
+        known = value.chunk(0).dictionary if value.num_chunks else pa.array([], kind.value_type)
         running.update(encoder.token(kind.ordered))
-        running.update(_array(value.indices, encoder))
-        running.update(_array(value.dictionary, encoder))
+        feed_each(kind.index_type, attrgetter("indices"))
+        running.update(column(known, encoder))
     elif types.is_boolean(kind):
-        running.update(np.packbits(value.fill_null(False).to_numpy(zero_copy_only=False)).data)
+        for piece in _pieces(value):
+            known = piece.fill_null(False).to_numpy(zero_copy_only=False)
+            running.update(known.view(np.uint8).data)
     elif _is_fixed_width(kind):
-        running.update(_fixed_width(value, missing))
+        for piece in _pieces(value):
+            running.update(_fixed_width(piece))
     elif _is_variable_width(kind):
-        _feed_variable_width(value.drop_null() if missing is not None else value, running)
+        _feed_variable_width(value, running)
     elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
-        lengths = pc.list_value_length(value).fill_null(0).cast(pa.int64())
-        running.update(np.ascontiguousarray(lengths.to_numpy(zero_copy_only=False)).data)
-        running.update(_array(value.flatten(), encoder))
+        for piece in _pieces(value):
+            lengths = pc.list_value_length(piece).fill_null(0).cast(pa.int64())
+            running.update(np.ascontiguousarray(lengths.to_numpy(zero_copy_only=False)).data)
+        feed_each(kind.value_type, methodcaller("flatten"))
     elif types.is_struct(kind):
-        for child in value.flatten():
-            running.update(_array(child, encoder))
+        children = [chunk.flatten() for chunk in value.chunks]
+        for place in range(kind.num_fields):
+            held = [child[place] for child in children]
+            running.update(_column(_chunked(held, kind.field(place).type), encoder))
     elif types.is_string_view(kind):
-        running.update(_array(value.cast(pa.large_string()), encoder))
+        running.update(_column(value.cast(pa.large_string()), encoder))
     elif types.is_binary_view(kind):
-        running.update(_array(value.cast(pa.large_binary()), encoder))
+        running.update(_column(value.cast(pa.large_binary()), encoder))
     else:
         if types.is_union(kind):  # which of its types a value has
-            running.update(_array(value.type_codes, encoder))
+            feed_each(pa.int8(), _type_codes)
         running.update(encoder.token(value.to_pylist()))
+
+
+def _type_codes(chunk: Any) -> Any:
+    # What pyarrow itself gives for a slice is that of the first values.
+    return pa.array(np.frombuffer(chunk.buffers()[1], np.int8, len(chunk), chunk.offset))
 
 
 def _is_fixed_width(kind: Any) -> bool:
@@ -142,16 +181,16 @@ def _is_fixed_width(kind: Any) -> bool:
         return False
 
 
-def _fixed_width(value: Any, missing: Any) -> Any:
-    width = value.type.bit_width // 8
-    buffer = value.buffers()[1]
-    if not len(value) or buffer is None or not width:
+def _fixed_width(piece: Any) -> Any:
+    width = piece.type.bit_width // 8
+    buffer = piece.buffers()[1]
+    if not len(piece) or buffer is None or not width:
         return b""
-    data = np.frombuffer(buffer, np.uint8, len(value) * width, value.offset * width)
-    if missing is not None:
-        data = data.reshape(len(value), width).copy()
-        data[missing] = 0
-    return np.ascontiguousarray(data).reshape(-1).data
+    data = np.frombuffer(buffer, np.uint8, len(piece) * width, piece.offset * width)
+    if piece.null_count:
+        data = data.reshape(len(piece), width).copy()
+        data[_missing(piece)] = 0
+    return data.reshape(-1).data
 
 
 def _is_variable_width(kind: Any) -> bool:
@@ -165,14 +204,30 @@ def _is_variable_width(kind: Any) -> bool:
 
 
 def _feed_variable_width(value: Any, running: Any) -> None:
-    if not len(value):
-        return
-    large = pa.types.is_large_string(value.type) or pa.types.is_large_binary(value.type)
-    offset_type = np.dtype(np.int64 if large else np.int32)
-    buffers = value.buffers()
-    offsets = np.frombuffer(
-        buffers[1], offset_type, len(value) + 1, value.offset * offset_type.itemsize
-    )
-    running.update(np.diff(offsets).astype(np.int64).data)
-    if buffers[2] is not None:
-        running.update(memoryview(buffers[2])[int(offsets[0]) : int(offsets[-1])])
+    """Feed how long each value is, and then all of them; those that are missing are left out."""
+    sizes = []
+    for piece in _pieces(value):
+        lengths = np.diff(_offsets(piece)).astype(np.int64)
+        if piece.null_count:
+            lengths = lengths[~_missing(piece)]
+        running.update(lengths.data)
+        sizes.append(int(lengths.sum()))
+    for piece, size in zip(_pieces(value), sizes):
+        offsets = _offsets(piece)
+        if size < int(offsets[-1] - offsets[0]):
+            present = piece.drop_null()
+            offsets = _offsets(present)
+        else:
+            present = piece
+        text = present.buffers()[2]
+        if text is not None:
+            running.update(memoryview(text)[int(offsets[0]) : int(offsets[-1])])
+
+
+def _offsets(piece: Any) -> Any:
+    buffer = piece.buffers()[1]
+    if buffer is None or not len(piece):
+        return np.zeros(1, np.int64)
+    large = pa.types.is_large_string(piece.type) or pa.types.is_large_binary(piece.type)
+    kind = np.dtype(np.int64 if large else np.int32)
+    return np.frombuffer(buffer, kind, len(piece) + 1, piece.offset * kind.itemsize)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
-from s3kv_flow.keys.handlers import numpy as numpy_keys
+from s3kv_flow.keys.handlers.numpy import array, as_int64
 from s3kv_flow.keys.state import state_of
 from s3kv_flow.keys.token import Encoder
 
@@ -24,8 +25,9 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
         tuple(map(int, value.shape)),
         np.dtype(value.dtype),
     )
+    places, data = _parts(value)
     return encoder.node(
-        b"scipy", about, *(numpy_keys.array(part, encoder) for part in _parts(value))
+        b"scipy", about, *(as_int64(part, encoder) for part in places), array(data, encoder)
     )
 
 
@@ -48,14 +50,15 @@ def _distribution(value: Any, encoder: Encoder) -> bytes | None:
     return None
 
 
-def _parts(value: Any) -> list[Any]:
+def _parts(value: Any) -> tuple[Sequence[Any], Any]:
+    """Give where the values of a matrix are, and the values."""
     if value.format in ("csr", "csc", "bsr"):
         # Asking for canonical form notes the answer in the matrix: ask a copy that shares the data.
         shown = type(value)((value.data, value.indices, value.indptr), shape=value.shape)
         if not shown.has_canonical_format:
             shown = value.copy()
             shown.sum_duplicates()
-        return [_wide(shown.indptr), _wide(shown.indices), shown.data]
+        return (shown.indptr, shown.indices), shown.data
     if value.format == "dia":
         order = np.argsort(value.offsets, kind="stable")
         rows, columns = value.shape
@@ -64,11 +67,7 @@ def _parts(value: Any) -> list[Any]:
         places = np.arange(data.shape[1])
         for diagonal, offset in zip(data, offsets):  # what lies outside of the matrix is storage
             diagonal[(places < offset) | (places >= min(columns, rows + offset))] = 0
-        return [_wide(offsets), data]
+        return (offsets,), data
     triples = value.tocoo(copy=True)
     triples.sum_duplicates()
-    return [*map(_wide, triples.coords), triples.data]
-
-
-def _wide(indices: Any) -> Any:
-    return np.asarray(indices).astype(np.int64)  # how wide they are is storage
+    return triples.coords, triples.data
