@@ -215,6 +215,12 @@ class CallKey:
 
     def parts(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parts:
         """Give what a call's key is made of, by name, as digests."""
+        try:
+            return self._parts(args, kwargs)
+        except RecursionError:
+            return on_a_deep_stack(lambda: self._parts(args, kwargs))
+
+    def _parts(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Parts:
         if self._key is not None:
             counted: Mapping[str, Any] = {"key(...)": self._key(*args, **kwargs)}
         else:

@@ -10,7 +10,7 @@ import base64
 import dataclasses
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError
@@ -47,13 +47,14 @@ def of_call(arguments: Mapping[str, Any], code: Mapping[str, bytes], digest: Dig
     for _ in range(DEPTH + 1):
         below: list[tuple[str, Any]] = []
         for path, value in level:
-            if len(parts) >= LIMIT:
-                return parts
             try:
                 parts[path] = _short(encoder.token(value), digest)
             except UnhashableArgumentError:
                 continue
-            below.extend((path + step, held) for step, held in _inside(value))
+            # All that a value holds or nothing of it: what was cut would look like a difference.
+            inside = _inside(value) if len(below) < LIMIT - len(parts) else {}
+            if len(inside) <= LIMIT - len(parts) - len(below):
+                below.extend((path + step, held) for step, held in inside.items())
         level = below
     return parts
 
@@ -63,25 +64,30 @@ def _short(token: bytes, digest: Digest) -> str:
     return digest.of(token)[:_DIGEST_BYTES].hex()
 
 
-def _inside(value: Any) -> Iterator[tuple[str, Any]]:
-    """Give what a value holds, by the step that leads to it."""
+def _inside(value: Any) -> dict[str, Any]:
+    """Give what a value holds, by the step that leads to it; nothing where that is much."""
+    kind = type(value)
+    if kind.__name__ == "DataFrame" and kind.__module__.partition(".")[0] in ("pandas", "polars"):
+        return _columns(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return {f".{name}": getattr(value, name) for name in names if hasattr(value, name)}
+    if not isinstance(value, (dict, list, tuple)) or len(value) > LIMIT:
+        return {}
     if isinstance(value, dict):
-        for key, held in value.items():
-            if type(key) in (str, int):
-                yield f"[{key!r}]", held
-    elif isinstance(value, (list, tuple)) and len(value) <= LIMIT:
-        for position, held in enumerate(value):
-            yield f"[{position}]", held
-    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-        for field in dataclasses.fields(value):
-            if hasattr(value, field.name):
-                yield f".{field.name}", getattr(value, field.name)
-    elif type(value).__name__ == "DataFrame" and len(value.columns) <= LIMIT:
-        for name in value.columns:
-            if isinstance(name, str):
-                yield f"[{name!r}]", value[name]
-        if hasattr(value, "index"):
-            yield ".index", value.index
+        return {f"[{key!r}]": held for key, held in value.items() if type(key) in (str, int)}
+    return {f"[{position}]": held for position, held in enumerate(value)}
+
+
+def _columns(frame: Any) -> dict[str, Any]:
+    names = [str(name) for name in frame.columns]
+    if len(names) > LIMIT or len(set(names)) < len(names):
+        return {}
+    if not hasattr(frame, "index"):  # polars
+        return {f"[{name!r}]": frame[name] for name in names}
+    # As arrays: a column by itself would differ wherever the index does.
+    columns = {f"[{name!r}]": frame.iloc[:, place].array for place, name in enumerate(names)}
+    return {**columns, ".index": frame.index, ".attrs": frame.attrs}
 
 
 def dump(parts: Parts) -> str:

@@ -252,3 +252,68 @@ def test_coroutine_functions_explain_too():
     explanation, entries = asyncio.run(main())
     assert [str(one) for one in explanation.differences] == ["argument x differs"]
     assert len(entries) == 1
+
+
+def test_columns_of_one_name_are_recorded_in_no_time(kv):
+    @kv.cached
+    def f(prices):
+        return len(prices)
+
+    column = pd.Series([1.0, 2.0], name="close")
+    frame = pd.concat([column] * 60, axis=1)
+    assert f(frame) == 2
+    other = pd.concat([column + 1] * 60, axis=1)
+    assert [one.part for one in f.explain(other).differences] == ["argument prices"]
+
+
+def test_an_index_that_differs_does_not_name_the_columns(kv):
+    @kv.cached
+    def f(x):
+        return len(x)
+
+    frame = pd.DataFrame({"a": [1, 2], "b": [3, 4]})
+    f(frame)
+    shifted = frame.set_axis([5, 6])
+    assert [str(one) for one in f.explain(shifted).differences] == ["argument x.index differs"]
+    frame.attrs["unit"] = "kg"
+    assert [str(one) for one in f.explain(frame).differences] == ["argument x.attrs['unit'] is new"]
+
+
+def test_what_goes_beyond_the_limit_does_not_look_like_a_difference(kv):
+    @kv.cached
+    def f(x, y=None):
+        return len(x)
+
+    many = {f"k{n}": n for n in range(1000)}
+    f(many)
+    changed = {**dict(reversed(many.items())), "k500": -1}
+    assert [str(one) for one in f.explain(changed).differences] == ["argument x differs"]
+    settings = {f"c{n}": n for n in range(60)}
+    f(list(range(150)), settings)
+    differences = [str(one) for one in f.explain(list(range(151)), settings).differences]
+    assert differences == ["argument x[150] is new"]
+
+
+def test_a_class_that_is_called_like_a_frame_is_none(kv):
+    class DataFrame:
+        def __init__(self, n):
+            self.n = n
+
+    @kv.cached
+    def f(x):
+        return x.n
+
+    f(DataFrame(1))
+    assert [one.part for one in f.explain(DataFrame(2)).differences] == ["argument x"]
+
+
+def test_what_is_nested_deep_is_explained(kv):
+    @kv.cached
+    def f(x, y):
+        return y
+
+    deep = []
+    for _ in range(3000):
+        deep = [deep]
+    f(deep, 1)
+    assert [str(one) for one in f.explain(deep, 2).differences] == ["argument y differs"]
