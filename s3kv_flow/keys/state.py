@@ -70,8 +70,12 @@ def state_of(value: Any) -> dict[str, Any]:
     return Layout(type(value)).state(value)
 
 
-#: What attrs keeps of a hash, scikit-learn of the identity of a list, PyTorch of being compiled.
-_OF_LIBRARIES = frozenset({"_attrs_cached_hash", "_stop_words_id", "_is_torch_compile"})
+#: What packages leave in objects as these are used: attrs of a hash, scikit-learn of the identity of
+#: a list and of warnings, PyTorch of being compiled, pandas of what it has computed.
+_OF_LIBRARIES = frozenset(
+    {"_attrs_cached_hash", "_stop_words_id", "_is_torch_compile", "_deprecated_key_to_warnings"}
+)
+_CACHES = {"_cache": "pandas"}
 
 #: Of a type that was made by a class statement (`Py_TPFLAGS_HEAPTYPE`).
 _HEAP_TYPE = 1 << 9
@@ -79,6 +83,9 @@ _HEAP_TYPE = 1 << 9
 
 def _is_cached(kind: type, name: Any) -> bool:
     if name in _OF_LIBRARIES:
+        return True
+    package = _CACHES.get(name)
+    if package and any(str(base.__module__).partition(".")[0] == package for base in kind.__mro__):
         return True
     for base in kind.__mro__:
         if name in vars(base):

@@ -288,15 +288,37 @@ def strings_or_objects(values: np.ndarray[Any, Any], encoder: Encoder) -> bytes:
 def _masked(value: np.ma.MaskedArray[Any, Any], encoder: Encoder) -> bytes:
     mask = np.ma.getmaskarray(value)
     kind = type(value)
-    own = b"" if kind is np.ma.MaskedArray else encoder.token(kind)
+    held = {name: one for name, one in state_of(value).items() if name not in _OF_MASKED}
+    own = b""
+    if kind is not np.ma.MaskedArray or held:
+        own = encoder.token(kind) + encoder.token(held)
+    # Asked for, the usual one would be kept in the array.
+    fill = value._fill_value  # type: ignore[attr-defined]
+    if fill is None:
+        fill = np.array(np.ma.default_fill_value(value.dtype), dtype=value.dtype)
     return encoder.node(
         b"numpy masked",
         own,
         without(np.asarray(value.data), mask, encoder),
         array(mask, encoder),
-        encoder.token(value.fill_value),
+        encoder.token(fill[()]),
         encoder.token(bool(value.hardmask)),
     )
+
+
+#: Where masked arrays keep what counts by itself, and what they were made from.
+_OF_MASKED: Final = frozenset(
+    {
+        "_mask",
+        "_fill_value",
+        "_hardmask",
+        "_sharedmask",
+        "_isfield",
+        "_baseclass",
+        "_optinfo",
+        "_basedict",
+    }
+)
 
 
 def _blank(data: np.ndarray[Any, Any], mask: np.ndarray[Any, Any]) -> None:

@@ -53,7 +53,7 @@ def _offset(value: Any, encoder: Encoder) -> bytes:
     if calendar is not None:
         stated |= {"holidays": calendar.holidays, "weekmask": calendar.weekmask}
     kind = type(value)
-    name = kind.__name__ if kind.__module__.startswith("pandas.") else kind
+    name = kind.__name__ if _is_of_pandas(value) else kind
     return encoder.record(b"offset", name, value.n, value.normalize, stated)
 
 
@@ -120,18 +120,29 @@ def _index(index: Any, encoder: Encoder) -> bytes:
     if isinstance(index, pd.MultiIndex):
         runs = [index[at : at + ROWS] for at in range(0, len(index) or 1, ROWS)]
         levels = [
-            _array(run.get_level_values(level).array, encoder)
+            _index_values(run._get_level_values(level), encoder)
             for level in range(index.nlevels)
             for run in runs
         ]
         return encoder.node(b"multi index", names, *levels)
-    if index.dtype == object or repr(index.dtype) == _DEFAULT_TEXT:
-        # Labels of text are object in pandas 2 and str in pandas 3: the same labels.
-        return encoder.node(b"labels", names, encoder.sequence(b"labels", index.tolist()))
-    labels = _array(index.array, encoder)
+    labels = _index_values(index, encoder)
     if isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex)):  # by which it is shifted
         return encoder.node(b"steps", names, labels, encoder.token(index.freq))
     return encoder.node(b"index", names, labels)
+
+
+def _categories(index: Any, encoder: Encoder) -> bytes:
+    """Give the token of categories: pandas takes them for the same whatever name and steps they have."""
+    if isinstance(index, pd.RangeIndex):
+        index = pd.Index(index.to_numpy())
+    return _index_values(index, encoder)
+
+
+def _index_values(index: Any, encoder: Encoder) -> bytes:
+    if index.dtype == object or repr(index.dtype) == _DEFAULT_TEXT:
+        # Labels of text are object in pandas 2 and str in pandas 3: the same labels.
+        return encoder.sequence(b"labels", index.tolist())
+    return _array(index.array, encoder)
 
 
 def _array(array: Any, encoder: Encoder) -> bytes:
@@ -144,7 +155,7 @@ def _array(array: Any, encoder: Encoder) -> bytes:
         return encoder.node(
             b"categorical",
             encoder.token(array.ordered),
-            _index(array.categories, encoder),
+            _categories(array.categories, encoder),
             numpy_keys.as_int64(array.codes, encoder),
         )
     dtype = _dtype(kind, encoder)
@@ -186,7 +197,7 @@ def _dtype(kind: Any, encoder: Encoder) -> bytes:
         return encoder.record(b"zoned", kind.unit, kind.tz)
     if isinstance(kind, pd.CategoricalDtype):
         known = kind.categories
-        labels = encoder.token(None) if known is None else _index(known, encoder)
+        labels = encoder.token(None) if known is None else _categories(known, encoder)
         return encoder.node(b"categories", encoder.token(kind.ordered), labels)
     if isinstance(kind, pd.ArrowDtype):
         return encoder.record(b"arrow", kind.pyarrow_dtype)

@@ -143,10 +143,8 @@ def _series(value: pl.Series, encoder: Encoder) -> bytes:
         # The codes of a Categorical depend on what else the process has seen.
         runs = (value.slice(at, ROWS).cast(pl.String) for at in range(0, len(value) or 1, ROWS))
         body = encoder.node(b"texts", *(column(run.to_arrow(), encoder) for run in runs))
-    elif "Categorical" in repr(kind):
-        body = encoder.token(value.to_list())
     else:
-        body = _column(value, encoder)
+        body = _nested(value, encoder) if "Categorical" in repr(kind) else _column(value, encoder)
     return encoder.node(
         b"polars series", encoder.token(value.name), encoder.token(_type(kind)), body
     )
@@ -156,7 +154,22 @@ def _column(value: pl.Series, encoder: Encoder) -> bytes:
     try:
         return column(value.to_arrow(), encoder)
     except pa.ArrowInvalid:  # Arrow has no such type, 128-bit integers for one
-        return encoder.token(value.to_list())
+        return _nested(value, encoder)
+
+
+def _nested(value: pl.Series, encoder: Encoder) -> bytes:
+    """Give the token of what holds values that Arrow has no type for, level by level."""
+    kind = value.dtype
+    missing = column(value.is_null().to_arrow(), encoder)
+    if isinstance(kind, pl.Struct):
+        fields = [_series(value.struct.field(field.name), encoder) for field in kind.fields]
+        return encoder.node(b"fields", missing, *fields)
+    if isinstance(kind, pl.List):
+        lengths = column(value.list.len().to_arrow(), encoder)
+        return encoder.node(b"lists", missing, lengths, _series(value.explode(), encoder))
+    if isinstance(kind, pl.Array):
+        return encoder.node(b"arrays", missing, _series(value.explode(), encoder))
+    return encoder.token(value.to_list())
 
 
 def _type(kind: Any) -> str:

@@ -133,7 +133,8 @@ def _feed(value: Any, encoder: Encoder, running: Any) -> None:
         running.update(_column(_chunked(list(map(give, value.chunks)), kind), encoder))
 
     if types.is_dictionary(kind):
-        value = value.unify_dictionaries()
+        if value.num_chunks > 1:
+            value = _with_one_dictionary(value)
         known = value.chunk(0).dictionary if value.num_chunks else pa.array([], kind.value_type)
         running.update(encoder.token(kind.ordered))
         feed_each(kind.index_type, attrgetter("indices"))
@@ -147,7 +148,10 @@ def _feed(value: Any, encoder: Encoder, running: Any) -> None:
             running.update(_fixed_width(piece))
     elif _is_variable_width(kind):
         _feed_variable_width(value, running)
-    elif types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
+    elif types.is_map(kind):
+        pairs = pa.list_(pa.struct([kind.key_field, kind.item_field]))
+        feed_each(pairs, methodcaller("cast", pairs))
+    elif any(is_list(kind) for is_list in _LISTS):
         for piece in _pieces(value):
             lengths = pc.list_value_length(piece).fill_null(0).cast(pa.int64())
             running.update(np.ascontiguousarray(lengths.to_numpy(zero_copy_only=False)).data)
@@ -161,15 +165,42 @@ def _feed(value: Any, encoder: Encoder, running: Any) -> None:
         running.update(_column(value.cast(pa.large_string()), encoder))
     elif types.is_binary_view(kind):
         running.update(_column(value.cast(pa.large_binary()), encoder))
+    elif types.is_run_end_encoded(kind):
+        feed_each(kind.value_type, pc.run_end_decode)
+    elif types.is_union(kind):  # which of its types a value has, and then those of each
+        feed_each(pa.int8(), lambda chunk: pa.array(_type_codes(chunk)))
+        for place in range(kind.num_fields):
+            held = [_of_type(chunk, place) for chunk in value.chunks]
+            running.update(_column(_chunked(held, kind.field(place).type), encoder))
     else:
-        if types.is_union(kind):  # which of its types a value has
-            feed_each(pa.int8(), _type_codes)
         running.update(encoder.token(value.to_pylist()))
+
+
+def _with_one_dictionary(value: Any) -> Any:
+    try:
+        return value.unify_dictionaries()
+    except pa.ArrowNotImplementedError:  # of structures and lists
+        return _chunked([pa.concat_arrays(value.chunks)])
+
+
+_LISTS: Final = (
+    *(pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list),
+    *(pa.types.is_list_view, pa.types.is_large_list_view),
+)
 
 
 def _type_codes(chunk: Any) -> Any:
     # What pyarrow itself gives for a slice is that of the first values.
-    return pa.array(np.frombuffer(chunk.buffers()[1], np.int8, len(chunk), chunk.offset))
+    return np.frombuffer(chunk.buffers()[1], np.int8, len(chunk), chunk.offset)
+
+
+def _of_type(chunk: Any, place: int) -> Any:
+    """Give the values of a union that are of one of its types."""
+    chosen = _type_codes(chunk) == chunk.type.type_codes[place]
+    if chunk.type.mode == "sparse":
+        return chunk.field(place).filter(pa.array(chosen))
+    offsets = np.frombuffer(chunk.buffers()[2], np.int32, len(chunk), 4 * chunk.offset)
+    return chunk.field(place).take(pa.array(offsets[chosen]))
 
 
 def _is_fixed_width(kind: Any) -> bool:

@@ -1,0 +1,154 @@
+"""Values of packages that were once taken for others, or for others once they had been used."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from sklearn.utils import Bunch
+
+from s3kv_flow.keys.token import Encoder
+from s3kv_flow.testing import assert_different_keys, assert_same_key
+
+
+def _grouped(second: list[str]) -> Any:
+    return pd.DataFrame({1: ["x", "y"], 2: second, 3: [1, 2]}).groupby([1, 2]).sum()
+
+
+@pytest.mark.parametrize("names", [[1, 2], ["x", 0], [None, 0], [True, "x"], [1, 0]], ids=str)
+def test_each_level_of_an_index_counts_whatever_its_name(names: list[Any]) -> None:
+    assert_different_keys(_grouped(["p", "q"]), _grouped(["P", "Q"]))
+    levels = [["a", "b"], ["c", "d"]]
+    first = pd.MultiIndex.from_arrays(levels, names=names)
+    assert_different_keys(
+        first,
+        pd.MultiIndex.from_arrays([levels[0], ["c", "e"]], names=names),
+        pd.MultiIndex.from_arrays([["a", "e"], levels[1]], names=names),
+    )
+    assert_same_key(first, pd.MultiIndex.from_arrays(levels, names=names))
+
+
+def test_labels_of_text_are_the_same_in_an_index_of_several_levels_too() -> None:
+    text = pd.Index(["a", "b"], dtype="str")
+    other = pd.Index(["a", "b"], dtype=object)
+    assert_same_key(*(pd.MultiIndex.from_arrays([one, [1, 2]]) for one in (text, other)))
+
+
+def test_how_categories_are_held_does_not_count() -> None:
+    days = pd.date_range("2020", periods=3)
+    assert_same_key(pd.Categorical(days), pd.Categorical(list(days)))
+    codes = [0, 2]
+    assert_same_key(
+        *(
+            pd.Categorical.from_codes(codes, categories=some)
+            for some in (range(3), [0, 1, 2], pd.Index([0, 1, 2], name="x"))
+        )
+    )
+    assert_different_keys(
+        *(pd.Categorical.from_codes(codes, categories=some) for some in ([0, 1, 2], [0, 1, 3]))
+    )
+
+
+def _used_groups(value: Any) -> None:
+    value.sum()
+
+
+@pytest.mark.parametrize(
+    ("make", "use"),
+    [
+        (lambda: pd.DataFrame({"a": [1, 1], "v": [1, 2]}).groupby("a"), _used_groups),
+        (lambda: pd.Series([1, 2, 3]).rolling(2), _used_groups),
+        (lambda: np.ma.array([1, 2], mask=[0, 1]), lambda value: value.fill_value),
+        (lambda: Bunch(a=1), lambda value: value.a),
+    ],
+    ids=["groups", "rolling", "masked", "bunch"],
+)
+def test_use_and_copies_change_no_key(make: Callable[[], Any], use: Callable[[Any], Any]) -> None:
+    value = make()
+    token = Encoder().token(value)
+    use(value)
+    assert Encoder().token(value) == token
+    assert_same_key(make(), copy.deepcopy(value), pickle.loads(pickle.dumps(value)))
+
+
+def test_hashing_a_masked_array_does_not_change_it() -> None:
+    value = np.ma.array([1, 2], mask=[0, 1])
+    Encoder().token(value)
+    assert value.astype(float).fill_value == 1e20
+
+
+def test_what_a_subclass_of_a_masked_array_holds_counts() -> None:
+    class Quantity(np.ma.MaskedArray[Any, Any]):
+        units = ""
+
+    def quantity(units: str) -> Any:
+        value = np.ma.array([1.0, 2], mask=[0, 1]).view(Quantity)
+        value.units = units
+        return value
+
+    assert_different_keys(quantity("m"), quantity("km"), np.ma.array([1.0, 2], mask=[0, 1]))
+    assert_same_key(quantity("m"), quantity("m"), copy.deepcopy(quantity("m")))
+
+
+def _nested_polars(nanoseconds: int, beside: Any, kind: Any) -> Any:
+    stamp = pl.Series([nanoseconds, None]).cast(kind)
+    return pl.DataFrame({"c": beside, "t": stamp}).to_struct("s")
+
+
+def _in_lists(held: Any) -> Any:
+    frame = pl.DataFrame({"group": [0, 1], "l": held})
+    lists = frame.group_by("group", maintain_order=True).agg("l")["l"]
+    return pl.concat([lists, pl.Series("l", [[], None], dtype=lists.dtype)])
+
+
+@pytest.mark.parametrize(
+    "kind", [pl.Datetime("ns"), pl.Duration("ns"), pl.Time, pl.Datetime("ns", "UTC")], ids=str
+)
+@pytest.mark.parametrize(
+    "beside",
+    [pl.Series(["a", "b"], dtype=pl.Categorical), pl.Series([1, 2], dtype=pl.Int128)],
+    ids=["categorical", "int128"],
+)
+def test_nanoseconds_count_beside_what_arrow_does_not_know(kind: Any, beside: Any) -> None:
+    one, other = (_nested_polars(number, beside, kind) for number in (1001, 1999))
+    assert_different_keys(one, other)
+    lists = [_in_lists(held) for held in (one, other)]
+    assert_different_keys(*lists, lists[0][:3])
+    assert_same_key(one, pl.concat([one[:1], one[1:]], rechunk=False))
+    assert_same_key(lists[0], pl.concat([lists[0][:2], lists[0][2:]], rechunk=False))
+
+
+def _arrow_holders(value: Any) -> dict[str, Any]:
+    one = pa.array([value], pa.time64("ns"))
+    return {
+        "map": pa.array([[("a", value)]], pa.map_(pa.string(), pa.time64("ns"))),
+        "keys": pa.array([[(value, 1)]], pa.map_(pa.time64("ns"), pa.int64())),
+        "views": pa.array([[value]], pa.list_view(pa.time64("ns"))),
+        "runs": pa.RunEndEncodedArray.from_arrays(pa.array([2], pa.int32()), one),
+        "sparse": pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [one]),
+        "dense": pa.UnionArray.from_dense(
+            pa.array([0, 0], pa.int8()), pa.array([0, 0], pa.int32()), [one]
+        ),
+    }
+
+
+@pytest.mark.parametrize("name", _arrow_holders(1))
+def test_nanoseconds_count_in_whatever_arrow_holds_them(name: str) -> None:
+    assert_different_keys(_arrow_holders(1001)[name], _arrow_holders(1999)[name])
+
+
+def test_dictionaries_of_structures_lie_in_chunks_too() -> None:
+    array = pa.DictionaryArray.from_arrays([0, 1, 0], pa.array([{"a": 1}, {"a": 2}]))
+    assert_same_key(array, pa.chunked_array([array[:1], array[1:]]))
+
+
+def test_dates_that_python_has_not_have_a_key() -> None:
+    late = pa.array([[("a", 10**12)]], pa.map_(pa.string(), pa.timestamp("s")))
+    assert_same_key(late, pa.concat_arrays([late]))
