@@ -138,7 +138,8 @@ class Calls:
         call = Call(known.key, known.object_name, args, kwargs)
         if len(self._known) >= CALLS_KEPT:
             self._known.clear()
-        if is_short(which):
+        # Arguments, globals or files may have changed between the two: the first tells of others then.
+        if is_short(which) and self._keys.quick(args, kwargs) == which:
             self._known[which] = call if type(which) is tuple else known
         else:
             self._known[material] = known

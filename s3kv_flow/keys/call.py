@@ -248,6 +248,8 @@ def is_short(which: Quick) -> bool:
 
 
 def _length(value: Any) -> int:
+    if isinstance(value, int):
+        return value.bit_length() >> 3
     return len(value) if isinstance(value, (str, bytes)) else 0
 
 

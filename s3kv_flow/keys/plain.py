@@ -145,9 +145,9 @@ def _size_of_texts(column: Sequence[Any], most: int) -> int | None:
     Subclasses of text, which ormsgpack refuses, pass for it.
     """
     few = [len(one) for one in sample(column) if type(one) is str]
-    size = sum(few) * len(column) // (2 * SAMPLES)  # no less than what they let expect
-    if size > 2 * most:
-        return size
+    if sum(few) * len(column) // (2 * SAMPLES) > 2 * most:  # as it seems: they are not to be joined
+        types = set(map(type, column))
+        return sum(map(len, column)) if types == {str} else None
     size = 0
     try:
         for at in range(0, len(column), JOINED):

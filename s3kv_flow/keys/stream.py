@@ -11,14 +11,16 @@ import pickle
 import sys
 from typing import Any, Final
 
+from s3kv_flow.keys.deep import stack_bytes
 from s3kv_flow.keys.digest import Digest
 
 #: What a stream may hold: exact builtins, whose pickles tell their types and depend on nothing else.
 TREES: Final = frozenset({dict, list, tuple, set, frozenset})
 
-#: The pickler goes as deep as Python's limit says, and each level takes stack: where somebody has
-#: raised the limit, it would overflow.
-DEEPEST: Final = 5000
+#: The pickler goes as deep as Python's limit says, from 3.12 on as deep as this, and takes no more
+#: stack for each level: on a small one, or where somebody has raised the limit, it would overflow.
+DEEPEST: Final = 10_000
+BYTES_OF_A_LEVEL: Final = 512
 
 #: A pickle is written in frames that end where they have this many bytes (PEP 3154); what is longer
 #: by itself is written by itself.
@@ -69,7 +71,7 @@ IDLE: Final = 8
 
 def stream_digest(value: Any, digest: Digest) -> bytes | None:
     """Give the digest of a value's stream; None where it has none, or one of several frames."""
-    if sys.getrecursionlimit() > DEEPEST:
+    if not _has_room():
         return None
     try:
         pickler, one = _idle.pop()
@@ -89,7 +91,7 @@ def stream_digest(value: Any, digest: Digest) -> bytes | None:
 
 def long_stream_digest(value: Any, digest: Digest, most: int) -> bytes | None:
     """Give the digest of a value's stream; None where it has none, or more bytes than ``most``."""
-    if sys.getrecursionlimit() > DEEPEST:
+    if not _has_room():
         return None
     many = _Many(digest, most)
     try:
@@ -97,6 +99,11 @@ def long_stream_digest(value: Any, digest: Digest, most: int) -> bytes | None:
     except Exception:
         return None
     return many.hash.digest()
+
+
+def _has_room() -> bool:
+    levels = DEEPEST if sys.version_info >= (3, 12) else sys.getrecursionlimit()
+    return stack_bytes() >= BYTES_OF_A_LEVEL * levels
 
 
 def _pickler(file: _One | _Many) -> _Plain:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys import columns
-from s3kv_flow.keys.deep import ORDINARY_DEPTH, check_depth
+from s3kv_flow.keys.deep import SHALLOW, check_depth
 from s3kv_flow.keys.digest import SCHEME, XXH3_128, Digest
 from s3kv_flow.keys.plain import CONTAINERS, pack
 
@@ -244,8 +244,8 @@ class Encoder:
         if identity in self._in_cycles:
             return self._again(identity)
         depth = len(stack)
-        if depth > ORDINARY_DEPTH:
-            check_depth()
+        if depth > SHALLOW:
+            check_depth(depth)
         outer, self._lowest = self._lowest, depth + 1
         before, met = len(self._in_cycles), self._met_cycles
         stack[identity] = depth
