@@ -7,13 +7,30 @@ import enum
 import functools
 import inspect
 import types
+import typing
 from collections.abc import Iterator
 from typing import Any, Final
 
 from s3kv_flow.keys import source
 
-#: What libraries keep in a class: known from its code, or learned as it is used.
+#: What libraries keep in a class: known from its code, or learned as it is used. What they were told
+#: by the class is written by its author.
 _LIBRARIES: Final = ("__pydantic", "__attrs", "__msgspec")
+_TOLD_TO_LIBRARIES: Final = frozenset({"__pydantic_config__"})
+#: What makes classes puts functions of its own into them.
+_MAKERS: Final = frozenset(
+    [
+        *("abc", "attr", "attrs", "collections", "dataclasses", "enum", "msgspec", "pydantic"),
+        *("typing", "typing_extensions"),
+    ]
+)
+
+#: What `plain_member` takes apart wholly; subclasses of these are more.
+_PLAIN_DESCRIPTORS: Final = (classmethod, staticmethod, property, functools.cached_property)
+_OF_DESCRIPTORS: Final = frozenset(
+    {"func", "attrname", "lock", "__doc__", "__name__", "__module__", "__qualname__", "__wrapped__"}
+    | {"__annotations__", "__isabstractmethod__", "__annotate__", "__type_params__"}
+)
 
 _DESCRIPTORS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
@@ -56,7 +73,6 @@ _NOT_THE_CLASS: Final = frozenset(
         "__parameters__",
         "__orig_bases__",
         "__slots__",
-        "__match_args__",
         "__dataclass_fields__",
         "__dataclass_params__",
         "__signature__",
@@ -85,30 +101,41 @@ def written(kind: type) -> Iterator[tuple[str, str, Any]]:
     is_enum = issubclass(kind, enum.Enum)
     created: Any = None
     members = dict(vars(kind))
+    if not generated and "__slots__" in members:
+        yield "__slots__", "", members["__slots__"]
+    yield from _bases_with_arguments(kind)
     for name in sorted(members):
         member = members[name]
-        if name in _NOT_THE_CLASS or name.startswith(_LIBRARIES):
+        if name in _NOT_THE_CLASS:
             continue
         if name == "__init__" and _is_inherited(kind, name, member):
             continue
         plain = plain_member(member)
+        is_function = isinstance(plain, types.FunctionType)
+        if name.startswith(_LIBRARIES) and not is_function and name not in _TOLD_TO_LIBRARIES:
+            continue
         if is_enum and name in _NEW_OF_ENUM:
-            if isinstance(plain, types.FunctionType) and source.is_user_function(plain):
+            if is_function and source.is_user_function(plain):
                 created = plain
             continue
-        is_code = plain is not member or isinstance(plain, types.FunctionType)
-        if is_enum and (name in enumerated or (name.startswith("_") and not is_code)):
+        if is_enum and (
+            name in enumerated or (_is_sunder(name) and plain is member and not is_function)
+        ):
+            continue
+        if is_enum and name in _SHOWN and not is_function and _is_shown_as_data(kind):
             continue
         if name == "__hash__" and plain is None:  # also where only __eq__ was written
             continue
-        if isinstance(plain, types.FunctionType) and _is_not_written(plain, name, generated):
+        if is_function and _is_not_written(plain, name, generated):
             continue
-        if isinstance(plain, types.BuiltinFunctionType) and name.startswith("_"):
+        if name == "__new__" and isinstance(plain, types.BuiltinFunctionType):
             continue
         if isinstance(plain, _DESCRIPTORS) or type(plain).__name__ == "_tuplegetter":
             continue
         # Python 3.13 makes a static method of the one.
         is_same = plain is member or (is_enum and name == "_generate_next_value_")
+        if plain is not member and type(member) not in _PLAIN_DESCRIPTORS:
+            plain = (type(member), plain, _own_state(member))
         yield name, "" if is_same else type(member).__name__, plain
     if created is not None:
         yield "__new__", "", created
@@ -116,6 +143,42 @@ def written(kind: type) -> Iterator[tuple[str, str, Any]]:
     usual = enum.IntFlag if issubclass(kind, int) else enum.Flag
     if boundary is not None and boundary is not getattr(usual, "_boundary_", None):
         yield "_boundary_", "", boundary.name
+
+
+def _bases_with_arguments(kind: type) -> Iterator[tuple[str, str, Any]]:
+    """Give bases such as ``Base[int]``: code may ask a class for what stands in the brackets."""
+    stated = vars(kind).get("__orig_bases__", ())
+    told = [
+        base
+        for base in stated
+        if typing.get_origin(base) not in (None, typing.Generic, typing.Protocol)
+    ]
+    if told:
+        yield "__orig_bases__", "", tuple(told)
+
+
+def _is_sunder(name: str) -> bool:
+    """Whether a name is one of those that `enum` keeps for itself, such as ``_member_map_``."""
+    return name[0] == name[-1] == "_" and name[1:2] != "_" and name[-2:-1] != "_"
+
+
+#: Of its data, `enum` gives these to what shows its members as such.
+_SHOWN: Final = frozenset({"__format__", "__str__", "__repr__"})
+
+
+def _is_shown_as_data(kind: type) -> bool:
+    known = ("IntEnum", "IntFlag", "StrEnum", "ReprEnum")
+    return any(base.__module__ == "enum" and base.__name__ in known for base in kind.__mro__)
+
+
+def _is_dunder(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
+
+
+def _own_state(member: Any) -> dict[str, Any]:
+    """Give what a descriptor of the user's own class holds beside what it was made of."""
+    state = getattr(member, "__dict__", {})
+    return {name: one for name, one in state.items() if name not in _OF_DESCRIPTORS}
 
 
 def _is_inherited(kind: type, name: str, member: Any) -> bool:
@@ -142,8 +205,10 @@ def _has_generated_methods(kind: type) -> bool:
 
 
 def _is_not_written(function: types.FunctionType, name: str, generated: bool) -> bool:
-    """Whether a method was made by a decorator or inherited from an installed package."""
+    """Whether a method was put there by what makes classes, such as a decorator or `enum`."""
     inner = inspect.unwrap(function)
+    if inner is not function and source.is_user_file(function.__code__.co_filename):
+        return function.__code__.co_filename.startswith("<attrs generated")
     filename = getattr(inner, "__code__", function.__code__).co_filename
     if filename == source.BY_VALUE:  # generated code looks the same there, but has no text
         file = inner.__globals__.get("__file__")
@@ -153,6 +218,13 @@ def _is_not_written(function: types.FunctionType, name: str, generated: bool) ->
     if filename.startswith("<attrs generated"):
         return True
     if generated and name in _GENERATED and filename.startswith("<"):
-        return source.node_of(inner) is None
-    # Others are put there by base classes and decorators, if they have a name of Python's own.
-    return name.startswith("_") and not source.is_user_file(filename)
+        return source.node_of(inner) is None and _is_made_by_dataclasses(inner, name)
+    by = str(inner.__module__).partition(".")[0]
+    is_their_name = _is_dunder(name) or name in _GENERATED or name.startswith(_LIBRARIES)
+    return is_their_name and by in _MAKERS and not source.is_user_file(filename)
+
+
+def _is_made_by_dataclasses(function: types.FunctionType, name: str) -> bool:
+    """Whether a method without a text is of a dataclass or a named tuple, and not of its author."""
+    qualified = getattr(function.__code__, "co_qualname", None)  # since Python 3.11
+    return qualified is None or name == "__new__" or "__create_fn__" in qualified

@@ -454,7 +454,7 @@ class _Walk:
         # Libraries make fields of annotations: they count, though they change no method.
         fields = [
             encoder.token(name) + self._annotation(stated)
-            for name, stated in sorted(inspect.get_annotations(kind).items())
+            for name, stated in inspect.get_annotations(kind).items()
         ]
         if issubclass(kind, enum.Enum):
             values = tuple((name, member.value) for name, member in kind.__members__.items())

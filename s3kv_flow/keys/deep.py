@@ -59,6 +59,11 @@ def check_depth(depth: int) -> None:
         raise RecursionError
 
 
+def is_deep() -> bool:
+    """Whether this is a deep stack."""
+    return getattr(_here, "deep", None) is not None
+
+
 def on_a_deep_stack(compute: Callable[[], T]) -> T:
     """Run something recursive in a thread with room for it.
 

@@ -23,6 +23,8 @@ def fields_of(kind: type) -> list[tuple[str, Sequence[Any]]]:
             factory = None if _is_missing(field.default_factory) else field.default_factory
             flags = (field.init, field.repr, field.compare, field.hash, field.kw_only)
             fields.append((field.name, (default, factory, flags, dict(field.metadata) or None)))
+    if hasattr(kind, "__attrs_attrs__"):  # of what it was told there is left what it wrote
+        fields.append(("", [(name, _written_as(kind, name)) for name in _WRITTEN_BY_ATTRS]))
     for attribute in getattr(kind, "__attrs_attrs__", ()):
         stated = [getattr(attribute, name, None) for name in _OF_ATTRS]
         fields.append((attribute.name, [*stated, dict(attribute.metadata) or None]))
@@ -42,8 +44,20 @@ def fields_of(kind: type) -> list[tuple[str, Sequence[Any]]]:
 
 _OF_ATTRS: Final = (
     *("default", "validator", "converter", "eq", "order", "hash", "init", "repr", "kw_only"),
-    *("alias", "on_setattr"),
+    *("alias", "on_setattr", "eq_key", "order_key"),
 )
+_WRITTEN_BY_ATTRS: Final = (
+    *("__init__", "__repr__", "__str__", "__eq__", "__lt__", "__hash__", "__setattr__"),
+    *("__attrs_init__", "__match_args__"),
+)
+
+
+def _written_as(kind: type, name: str) -> str:
+    if name not in vars(kind):
+        return "not"
+    return "none" if vars(kind)[name] is None else "written"
+
+
 _OF_PYDANTIC: Final = (
     *("alias", "validation_alias", "serialization_alias", "exclude", "validate_default"),
     *("frozen", "repr", "init", "kw_only", "discriminator", "description"),

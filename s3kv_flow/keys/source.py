@@ -24,6 +24,8 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any, Final
 
+from s3kv_flow.keys.deep import is_deep
+
 _FUTURE_FLAGS: Final = functools.reduce(
     int.__or__,
     (getattr(__future__, name).compiler_flag for name in __future__.all_feature_names),
@@ -143,7 +145,11 @@ class Text:
                 warnings.simplefilter("ignore")
                 tree = ast.parse(self.text, self.filename)
                 code = compile(tree, self.filename, "exec", flags=flags, dont_inherit=True)
-        except (SyntaxError, ValueError, RecursionError):
+        except (SyntaxError, ValueError):
+            return _Compiled()
+        except RecursionError:
+            if not is_deep():  # then it depends on how deep the caller is
+                raise
             return _Compiled()
         compiled = _Compiled(tree)
         for node in sorted(_functions(tree), key=lambda node: (node.lineno, node.col_offset)):

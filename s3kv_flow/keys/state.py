@@ -28,7 +28,7 @@ class Layout:
     def state(self, value: Any) -> dict[str, Any]:
         """Give the attributes of an object by name, those in slots of its and its bases too."""
         if self._slots is None:
-            self._slots = list(_slots_of(self._kind))
+            self._slots = list(slots_of(self._kind))
         held = {}
         for name, member in self._slots:
             with suppress(AttributeError):  # it is not filled
@@ -57,8 +57,9 @@ class Layouts(dict[type, Layout]):
         return layout
 
 
-def _slots_of(kind: type) -> Iterator[tuple[str, types.MemberDescriptorType]]:
-    for base in kind.__mro__:
+def slots_of(kind: type) -> Iterator[tuple[str, types.MemberDescriptorType]]:
+    """Give the slots of a class and its bases, those of these first."""
+    for base in reversed(kind.__mro__):
         if base.__flags__ & _HEAP_TYPE:
             for name, member in vars(base).items():
                 if isinstance(member, types.MemberDescriptorType):

@@ -7,6 +7,8 @@ import copyreg
 import dataclasses
 import io
 import pickle
+import sys
+import threading
 import time
 import warnings
 import weakref
@@ -17,7 +19,7 @@ from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys.columns import NotToldError, Told
 from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.source import module_name
-from s3kv_flow.keys.state import Layout, Layouts, state_of
+from s3kv_flow.keys.state import Layout, Layouts, slots_of, state_of
 from s3kv_flow.keys.token import FALLBACKS, TOLD_BY_CLASS, Encoder
 
 
@@ -57,8 +59,10 @@ def by_reduce(value: Any, encoder: Encoder) -> bytes:
         module = module_name(getattr(value, "__module__", None) or kind.__module__)
         return encoder.node(b"global", encoder.token(kind), *map(encoder.token, (module, reduced)))
     function, arguments, state, items, pairs = reduced
+    own = _unknown_to_reduce(value, state)
     return encoder.node(
-        b"reduce",
+        b"reduce" if not own else b"reduce, and more",
+        *([attributes(own, encoder)] if own else []),
         encoder.token(kind),
         b"N" if function is None else encoder.token(function),
         encoder.sequence(b"arguments", arguments),
@@ -74,7 +78,7 @@ def _reduced(value: Any) -> str | tuple[Any, tuple[Any, ...], Any, Any, Any]:
     try:
         known = _reducer(kind)
         reduced = value.__reduce_ex__(4) if known is None else known(value)
-    except UnhashableArgumentError:
+    except (UnhashableArgumentError, RecursionError, MemoryError):
         raise
     except Exception as error:
         raise _no_key(kind, f": {error}") from error
@@ -89,7 +93,103 @@ def _reduced(value: Any) -> str | tuple[Any, tuple[Any, ...], Any, Any, Any]:
         arguments = arguments[1:]  # the first is the class
     if function in _ORDINARY:
         function = None
+    if _reducing_class(kind) is None or _is_of_python(_reducing_class(kind)):
+        items, pairs = _really_held(value, items, pairs)
     return function, arguments, state, items, pairs
+
+
+def _really_held(value: Any, items: Any, pairs: Any) -> tuple[Any, Any]:
+    """Give what a container holds, whatever a subclass lets be seen when it is gone through."""
+    if items is not None:
+        for base in (list, collections.deque):
+            if isinstance(value, base):
+                items = base.__iter__(value)  # type: ignore[arg-type]
+    if pairs is not None and isinstance(value, dict):
+        ordered = isinstance(value, collections.OrderedDict)
+        pairs = iter((collections.OrderedDict if ordered else dict).items(value))
+    return items, pairs
+
+
+def _reducing_class(kind: type) -> Any:
+    """Give the class that says what pickling writes of objects of a class; None where Python does."""
+    if _reducer(kind) is not None:
+        return kind
+    for base in kind.__mro__[:-1]:
+        if any(name in vars(base) for name in _REDUCING):
+            return base
+    return None
+
+
+_REDUCING: Final = ("__reduce__", "__reduce_ex__", "__getstate__")
+
+
+def _is_of_python(kind: type) -> bool:
+    return str(kind.__module__).partition(".")[0] in sys.stdlib_module_names
+
+
+def _unknown_to_reduce(value: Any, state: Any) -> dict[str, Any]:
+    """Give the attributes of an object that the class above, which says what is pickled, does not know."""
+    kind = type(value)
+    if not _forgets(kind):
+        return {}
+    above = _reducing_class(kind)
+    known = set(state) if isinstance(state, dict) else set()
+    if isinstance(state, tuple):
+        known.update(*(one for one in state if isinstance(one, dict)))
+    if _is_of_attrs(above):
+        known |= _names_of_attrs(above)
+    if _is_of_pydantic(above):
+        held = {
+            name: getattr(value, name) for name in _slots_below(kind, above) if hasattr(value, name)
+        }
+    else:
+        held = state_of(value)
+    return {name: one for name, one in held.items() if name not in known}
+
+
+#: By class: whether pickling may leave out what its objects hold.
+_forgetting: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
+
+
+def _forgets(kind: type) -> bool:
+    known = _forgetting.get(kind)
+    if known is None:
+        known = _forgetting[kind] = _may_forget(kind)
+    return known
+
+
+def _may_forget(kind: type) -> bool:
+    above = _reducing_class(kind)
+    if above is None:
+        return False
+    if _is_of_attrs(above):
+        slots = {name for name, _ in slots_of(kind)}
+        return bool(kind.__dictoffset__) or not slots <= _names_of_attrs(above)
+    if _is_of_pydantic(above):
+        return bool(_slots_below(kind, above))
+    return _is_of_python(above) and not _is_of_python(kind)
+
+
+def _is_of_pydantic(kind: type) -> bool:
+    return str(kind.__module__).startswith("pydantic.")
+
+
+def _slots_below(kind: type, above: type) -> list[str]:
+    below = set(kind.__mro__) - set(above.__mro__)
+    return [name for name, member in slots_of(kind) if member.__objclass__ in below]
+
+
+def _is_of_attrs(kind: type) -> bool:
+    """Whether attrs wrote what is pickled of a class with slots: its own fields."""
+    written = vars(kind).get("__getstate__")
+    return hasattr(kind, "__attrs_attrs__") and (
+        getattr(written, "__module__", None) != kind.__module__
+        or getattr(written, "__qualname__", "").endswith("slots_getstate")
+    )
+
+
+def _names_of_attrs(kind: type) -> set[str]:
+    return {"__weakref__", *(field.name for field in getattr(kind, "__attrs_attrs__", ()))}
 
 
 def _reducer(kind: type) -> Callable[[Any], Any] | None:
@@ -103,7 +203,7 @@ _ORDINARY: Final = (copyreg.__newobj__, copyreg.__newobj_ex__, copyreg._reconstr
 
 def _told_by_reduce(kind: type, encoder: Encoder) -> Told | None:
     """Give how objects of one class are told by what pickling would write of them."""
-    if _is_read_once(kind) or _is_of_this_process(kind):
+    if _is_read_once(kind) or _is_of_this_process(kind) or _forgets(kind):
         return None
     digest = encoder.digest
     layouts = Layouts()
@@ -181,6 +281,7 @@ def _pairs(value: Any, pairs: Any, encoder: Encoder) -> bytes:
 
 #: Types whose keys have been compared with those of a copy.
 _compared: weakref.WeakSet[type] = weakref.WeakSet()
+_here = threading.local()
 #: What takes longer, or more memory, is not encoded twice more, and copied, for the sake of a warning.
 COMPARE_SECONDS: Final = 0.1
 COMPARE_BYTES: Final = 1 << 20
@@ -188,7 +289,7 @@ COMPARE_BYTES: Final = 1 << 20
 
 def _reduce(value: Any, encoder: Encoder) -> bytes | None:
     kind = type(value)
-    if kind in _compared:
+    if kind in _compared or getattr(_here, "compares", False):
         return by_reduce(value, encoder)
     _compared.add(kind)
     started = time.perf_counter()
@@ -220,10 +321,13 @@ def _is_stable(value: Any, digest: Digest) -> bool:
         copy = pickle.loads(stream.getvalue())
     except Exception:  # then it is large, or does not travel
         return True
+    _here.compares = True  # a copy may be of a new class, whose copies are, too
     try:
         return Encoder(digest).token(copy) == Encoder(digest).token(value)
     except UnhashableArgumentError:
         return False
+    finally:
+        _here.compares = False
 
 
 def attributes(held: dict[Any, Any], encoder: Encoder) -> bytes:
@@ -239,7 +343,7 @@ def _reduces(kind: type) -> bool:
     return _reducer(kind) is not None or any(
         name in vars(base)
         for base in kind.__mro__[:-1]
-        for name in ("__reduce__", "__reduce_ex__", "__getstate__")
+        for name in _REDUCING
         if base.__module__ != "dataclasses" and not _slots_getstate(base, name)
     )
 
@@ -283,6 +387,10 @@ _OF_THIS_PROCESS: Final = frozenset(
 )
 
 
+#: Classes of which the same holds.
+_HANDLES: Final = frozenset({"weakref.finalize", "ctypes.CDLL"})
+
+
 def _never_of_this_process(value: Any, encoder: Encoder) -> bytes | None:
     if _is_of_this_process(type(value)):
         raise _no_key(type(value), ": it is held by this process")
@@ -292,6 +400,8 @@ def _never_of_this_process(value: Any, encoder: Encoder) -> bytes | None:
 def _is_of_this_process(kind: type) -> bool:
     if issubclass(kind, BaseException):
         return False
+    if any(f"{base.__module__}.{base.__qualname__}" in _HANDLES for base in kind.__mro__):
+        return True
     modules = [str(base.__module__) for base in kind.__mro__]
     return any(
         module in _OF_THIS_PROCESS or module.rpartition(".")[0] in _OF_THIS_PROCESS

@@ -240,9 +240,10 @@ def _timezone(value: datetime.timezone, encoder: Encoder) -> bytes:
 def _set_subclass(value: Any, encoder: Encoder) -> bytes:
     # What a set's own __reduce__ gives is in hash order.
     held = attributes(state_of(value), encoder)
-    return encoder.node(
-        b"set subclass", encoder.token(type(value)), encoder.unordered(b"set", value), held
-    )
+    # What is really in there, whatever the subclass lets be seen.
+    base: Any = set if isinstance(value, set) else frozenset
+    inside = encoder.unordered(b"set", base.__iter__(value))
+    return encoder.node(b"set subclass", encoder.token(type(value)), inside, held)
 
 
 @told_by(b"path", pathlib.PosixPath)
