@@ -73,7 +73,12 @@ class CallKey:
         self.digest = digest
         self._key = key
         self._ignore = frozenset([ignore] if isinstance(ignore, str) else ignore)
-        self._signature = _signature(function)
+        self._function = function
+        self._repeated: defaultdict[str, Repeated] = defaultdict(Repeated)
+        self._walks = identity.walks
+        #: Other defaults make other calls of equal arguments.
+        self._defaults = b""
+        self._look_at_signature()
         parameters = {} if self._signature is None else self._signature.parameters
         unknown = self._ignore - set(parameters)
         if unknown:
@@ -82,17 +87,31 @@ class CallKey:
                 f"{getattr(function, '__qualname__', function)} does not take",
                 way_out=f"It takes {', '.join(parameters) or 'no arguments'}.",
             )
+
+    def _look_at_signature(self) -> None:
+        self._signature = _signature(self._function)
+        parameters = {} if self._signature is None else self._signature.parameters
         self._prefixes = {
-            name: Encoder(digest).token(name) + b"%d" % parameter.kind
+            name: Encoder(self.digest).token(name) + b"%d" % parameter.kind
             for name, parameter in parameters.items()
             if name not in self._ignore
         }
         self._simple = self._simple_prefixes()
-        self._repeated: defaultdict[str, Repeated] = defaultdict(Repeated)
         #: Whether equal arguments have equal keys: nobody computes them, no default can change.
-        self._pure = key is None and all(
+        self._pure = self._key is None and all(
             one.default is one.empty or type(one.default) in SCALARS for one in parameters.values()
         )
+
+    def _code(self) -> bytes:
+        """Give the token of the function."""
+        token = self.identity.token(self.digest)
+        if self.identity.walks != self._walks:  # something has changed: its defaults, perhaps
+            self._walks = self.identity.walks
+            before = self._signature
+            self._look_at_signature()
+            if before != self._signature:
+                self._defaults = b"%d" % self._walks
+        return token
 
     def _simple_prefixes(self) -> list[bytes] | None:
         """Give the prefixes in order, where a call of that many positional arguments binds as it stands."""
@@ -117,7 +136,7 @@ class CallKey:
         types = tuple(map(type, args))
         try:
             if not kwargs and _PLAIN.issuperset(types):
-                return self.identity.token(self.digest), types, args
+                return self._code() + self._defaults, types, args
             if _STREAMED.issuperset(types) and (
                 not kwargs or _STREAMED.issuperset(map(type, kwargs.values()))
             ):
@@ -125,7 +144,7 @@ class CallKey:
                     if type(one) in _SIZED and len(one) > FRAME:
                         return None  # its stream is longer; a text would keep the UTF-8 it is asked for
                 stream = stream_digest((args, kwargs), self.digest)
-                return None if stream is None else self.identity.token(self.digest) + stream
+                return None if stream is None else self._code() + self._defaults + stream
         except RecursionError:  # the function reaches something nested deep; see `material`
             pass
         return None
@@ -163,7 +182,7 @@ class CallKey:
 
     def _material(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         digest = self.digest
-        parts = [SCHEME, self.identity.token(digest)]
+        parts = [SCHEME, self._code()]
         simple = self._simple
         if simple is not None and not kwargs and len(args) == len(simple):
             encoder = None

@@ -38,11 +38,12 @@ from s3kv_flow.keys.guards import (
     is_constant,
     registry_of,
 )
-from s3kv_flow.keys.names import WRITABLE, Names, names_of
+from s3kv_flow.keys.names import WRITABLE, Names, names_in_text, names_of
 from s3kv_flow.keys.qualified import name_of
 from s3kv_flow.keys.repeated import Repeated
+from s3kv_flow.keys.state import state_of
 from s3kv_flow.keys.token import SCALARS, Encoder
-from s3kv_flow.keys.trees import bytecode_token, module_sources, tree_token
+from s3kv_flow.keys.trees import Sources, bytecode_token, module_sources, tree_token
 
 #: A global of more bytes than this is hashed at each call, and a warning says so.
 LARGE_GLOBAL_BYTES: Final = 16 * 1024 * 1024
@@ -74,7 +75,7 @@ class Identity:
         What else counts, by value, looked at anew each time.
     """
 
-    __slots__ = ("_walked", "depends_on", "function", "mode", "version")
+    __slots__ = ("_walked", "depends_on", "function", "mode", "version", "walks")
 
     def __init__(
         self, function: Any, mode: str = "deep", version: Any = None, depends_on: Any = ()
@@ -84,11 +85,14 @@ class Identity:
         self.version = version
         self.depends_on = several(depends_on)
         self._walked: _Walked | None = None
+        #: How often the code was walked: again, when something it reads has changed.
+        self.walks = 0
         if mode != "none" and version is None:
             inner = inspect.unwrap(function)
             code = getattr(inner, "__code__", None)
             if code is not None:
                 source.remember(code.co_filename, getattr(inner, "__globals__", None))
+                source.remember_loaded()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Identity, (self.function, self.mode, self.version, self.depends_on)
@@ -98,6 +102,7 @@ class Identity:
         walked = self._walked
         if walked is None or walked.digest != digest.name or not walked.guards.hold(digest):
             walked = self._walked = self._walk(digest)
+            self.walks += 1
         if not self.depends_on:
             return walked.token
         encoder = Encoder(digest)
@@ -143,6 +148,13 @@ def code_token(value: Any, encoder: Encoder) -> bytes:
     return token
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Defaults:
+    """The defaults of the root, where something reaches it."""
+
+    function: types.FunctionType
+
+
 class _Walk:
     """One walk.
 
@@ -167,6 +179,10 @@ class _Walk:
         #: What each function and class is made of, without what it refers to.
         self.parts: dict[str, bytes] = {}
         self._root = root
+        self._asks: set[str] = set()
+        self._opaque_now: set[int] = set()
+        # The root's arguments, defaults included, are bound at each call; what it reaches may call it.
+        self._defaults_aside = isinstance(root, types.FunctionType)
         # The root's name is in the key's path: it does not count, nor those of what it wraps.
         self._unnamed: set[int] = set()
         inner = root
@@ -179,6 +195,9 @@ class _Walk:
 
     def refer(self, value: Any, encoder: Encoder) -> bytes:
         """Give a reference to a part of the graph, which is visited in its turn."""
+        if value is self._root and self._defaults_aside:
+            self._defaults_aside = False
+            self._parts.append(_Defaults(value))
         label = self._labels.get(id(value))
         if label is None:
             own = self._own(value, encoder)
@@ -237,14 +256,27 @@ class _Walk:
         while position < len(self._parts):
             part = self._parts[position]
             label = self._labels.get(id(part), b"")
-            if isinstance(part, types.FunctionType):
+            if isinstance(part, _Defaults):
+                tokens.append(b"defaults of the root" + b"".join(self._defaults(part.function)))
+            elif isinstance(part, types.FunctionType):
                 tokens.append(label + self._function(part))
             elif isinstance(part, type):
                 tokens.append(label + self._class(part))
             else:  # a callable object at the root
                 tokens.append(self._data(part, "function"))
             position += 1
+            if position == len(self._parts):
+                tokens += self._asked()
         return self._encoder.node(b"code", *tokens[:1], *sorted(set(tokens[1:])))
+
+    def _asked(self) -> Iterator[bytes]:
+        """Give what some code reads of others that does not count by itself, of all that were met."""
+        for part in self._parts[:]:
+            for what in sorted(self._asks):
+                read = _read(part, what)
+                if read is not None:
+                    held = self._data(read, f"{name_of(part)}.{what}")
+                    yield self._labels[id(part)] + self._encoder.token(what) + held
 
     # Functions
 
@@ -269,6 +301,7 @@ class _Walk:
         if "__wrapped__" in function.__dict__ and _is_made_by_package(function):
             return self._wrapper(function, node)
         names = names_of(code, node)
+        self._asks |= names.asks
         left_out = _counters_of_itself(function, names) | MARKS
         own_attributes = {
             name: one for name, one in function.__dict__.items() if name not in left_out
@@ -284,9 +317,8 @@ class _Walk:
             _text(function, encoder),
         ]
         self._note(f"code of {own}", parts[1])
-        if not root:  # the root's arguments, defaults included, are bound at each call
-            parts += self._each(b"defaults", enumerate(function.__defaults__ or ()))
-            parts += self._each(b"keyword defaults", (function.__kwdefaults__ or {}).items())
+        if not root:
+            parts += self._defaults(function)
         for name, cell in zip(code.co_freevars, function.__closure__ or ()):
             value = contents(cell)
             if name in names.written and type(value) in WRITABLE:
@@ -295,15 +327,18 @@ class _Walk:
             held = self._data(value, name)
             self._note(f"{name}, which {own} closes over", held)
             parts.append(encoder.token(name) + held)
-            parts += (
-                encoder.token(label) + token for label, token in self._asked(names, name, value)
-            )
         if self._deep:
             for label, token in self._references(function, node):
                 self._note(f"{label}, which {own} reads", token)
                 parts.append(encoder.token(label) + token)
         parts += self._each(b"attributes", sorted(own_attributes.items()))
         return encoder.node(b"function", *parts)
+
+    def _defaults(self, function: types.FunctionType) -> list[bytes]:
+        return [
+            *self._each(b"defaults", enumerate(function.__defaults__ or ())),
+            *self._each(b"keyword defaults", (function.__kwdefaults__ or {}).items()),
+        ]
 
     def _wrapper(self, function: types.FunctionType, node: ast.AST | None) -> bytes:
         """Give what a decorator of a package made of a user's function.
@@ -362,22 +397,15 @@ class _Walk:
                     yield self._through_modules(name, value, chain)
             else:
                 yield name, self._data(value, name)
-                yield from self._asked(names, name, value)
         for module in names.imports_in(namespace):
             sources = module_sources(module, encoder)
             self._watch(sources)
-            yield f"import {module}", encoder.token(sources)
+            yield f"import {module}", encoder.token(sources.tokens)
 
-    def _asked(self, names: Names, name: str, value: Any) -> Iterator[tuple[str, bytes]]:
-        """Give what code reads of a function or a class that does not count by itself."""
-        if isinstance(value, (types.FunctionType, type)):
-            for attribute in names.asks_of(name):
-                read = getattr(inspect.unwrap(value), attribute, None)
-                yield f"{name}.{attribute}", self._data(read, f"{name}.{attribute}")
-
-    def _watch(self, sources: Iterable[tuple[str, bytes]]) -> None:
-        """Walk again when one of these modules has been loaded, or loaded anew."""
-        for name, _ in sources:
+    def _watch(self, sources: Sources) -> None:
+        """Walk again when one of these modules has been loaded, or loaded anew, or edited before."""
+        self.guards.files.extend((file, source.stamp_of(file)) for file in sources.unloaded)
+        for name, _ in sources.tokens:
             module = sys.modules.get(name)
             if module is None:
                 self.guards.names.append((sys.modules, name, MISSING))
@@ -392,6 +420,9 @@ class _Walk:
         for attribute in chain:
             if not isinstance(value, types.ModuleType):
                 break
+            if attribute == "__dict__":  # whatever is in there
+                self._watch(module_sources(value.__name__, self._encoder))
+                return f"{path}.__dict__", self._encoder.token(value)
             namespace = vars(value)
             value = namespace.get(attribute, MISSING)
             self.guards.names.append((namespace, attribute, value))
@@ -400,6 +431,15 @@ class _Walk:
                 value = namespace.get("__getattr__", MISSING)
                 self.guards.names.append((namespace, "__getattr__", value))
         return path, b"missing" if value is MISSING else self._data(value, path)
+
+    def _named_in_annotations(self, kind: type) -> Iterator[bytes]:
+        """Give what annotations name that are text: libraries look it up in the class's module."""
+        namespace = getattr(sys.modules.get(kind.__module__), "__dict__", {})
+        for name in sorted(names_in_text(inspect.get_annotations(kind).values())):
+            value = namespace.get(name, MISSING)
+            self.guards.names.append((namespace, name, value))
+            if isinstance(value, type):
+                yield self._encoder.token(name) + self._data(value, name)
 
     def _annotation(self, stated: Any) -> bytes:
         try:
@@ -419,11 +459,27 @@ class _Walk:
                 f"{name!r}, which a cached function reads, counts in its key only by its type "
                 f"{kind.__module__}.{kind.__qualname__}: {error.what}"
             )
-            return self._encoder.record(b"opaque", name_of(kind))
+            return self._opaque(value)
         if id(value) not in self._guarded and not is_constant(value):
             self._guarded.add(id(value))  # many functions may read one registry
             self._guard(value, name)
         return token
+
+    def _opaque(self, value: Any) -> bytes:
+        """Give the token of an object without a key: its type, and what it holds that has one."""
+        kind = type(value)
+        token = self._encoder.record(b"opaque", name_of(kind))
+        if not source.is_user_module(kind.__module__) or id(value) in self._opaque_now:
+            return token
+        self._opaque_now.add(id(value))
+        try:
+            held = [
+                self._encoder.token(name) + self._data(one, f"{kind.__qualname__}.{name}")
+                for name, one in sorted(state_of(value).items())
+            ]
+        finally:
+            self._opaque_now.remove(id(value))
+        return self._encoder.node(b"partly opaque", token, self._encoder.token(kind), *held)
 
     def _guard(self, value: Any, name: str) -> None:
         """Look at a value again in each call."""
@@ -456,6 +512,7 @@ class _Walk:
             encoder.token(name) + self._annotation(stated)
             for name, stated in inspect.get_annotations(kind).items()
         ]
+        fields += self._named_in_annotations(kind)
         if issubclass(kind, enum.Enum):
             values = tuple((name, member.value) for name, member in kind.__members__.items())
             parts.append(self._data(values, kind.__qualname__))
@@ -481,13 +538,25 @@ class _Comparing(_Walk):
         pass
 
 
+def _read(part: Any, what: str) -> Any:
+    """Give what does not count by itself of a function or a class, if it has such."""
+    if isinstance(part, type):
+        return getattr(part, "__doc__", None) if what == "__doc__" else None
+    if not isinstance(part, types.FunctionType):
+        return None
+    inner: Any = inspect.unwrap(part)
+    node = source.node_of(inner) if isinstance(inner, types.FunctionType) else None
+    if what == "__doc__" and isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        return ast.get_docstring(node, clean=False)  # whether or not Python has left it out
+    return getattr(inner, what, None) or None
+
+
 _OF_EVERY_MODULE: Final = frozenset(
     [
         "__annotations__",
         "__builtins__",
         "__cached__",
         "__debug__",
-        "__doc__",
         "__file__",
         "__import__",
         "__loader__",

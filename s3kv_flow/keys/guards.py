@@ -11,6 +11,7 @@ import types
 from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError
+from s3kv_flow.keys import source
 from s3kv_flow.keys.classes import IDENTITY_ATTRIBUTE
 from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.repeated import Repeated
@@ -26,13 +27,14 @@ MISSING: Final = object()
 class Guards:
     """What a walk has read; while it all holds, the walk would give the same token."""
 
-    __slots__ = ("cells", "classes", "data", "functions", "names")
+    __slots__ = ("cells", "classes", "data", "files", "functions", "names")
 
     def __init__(self) -> None:
         self.names: list[tuple[Any, str, Any]] = []
         self.functions: list[tuple[Any, Any, Any, Any, int]] = []
         self.cells: list[tuple[Any, Any]] = []
         self.classes: list[tuple[type, dict[str, Any], Any]] = []
+        self.files: list[tuple[str, source.Stamp | None]] = []
         self.data: list[tuple[Any, Repeated, bytes]] = []
 
     def hold(self, digest: Digest) -> bool:
@@ -60,6 +62,9 @@ class Guards:
             for name, member in members.items():
                 if now.get(name, MISSING) is not member:
                     return False
+        for file, stamp in self.files:
+            if source.stamp_of(file) != stamp:
+                return False
         for value, repeated, token in self.data:
             try:
                 if repeated.token(value, Encoder(digest, by_identity)) != token:

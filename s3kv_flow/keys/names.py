@@ -7,7 +7,8 @@ import collections
 import dataclasses
 import dis
 import types
-from itertools import chain
+import typing
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 from s3kv_flow.keys import source
@@ -24,30 +25,25 @@ class Names:
     stored: frozenset[str]
     counters: frozenset[tuple[str, str]]
     imports: tuple[tuple[int, str], ...]
-
-    def asks_of(self, name: str) -> list[str]:
-        """Give what is read of a function or class under a name, by itself or by `inspect` and `typing`."""
-        called = {*self.globals, *chain.from_iterable(chain.from_iterable(self.chains.values()))}
-        return [
-            attribute
-            for attribute, askers in _ASKERS.items()
-            if (attribute,) in self.chains.get(name, ()) or (name in self.bare and called & askers)
-        ]
+    #: What is asked of some function or class that does not count by itself.
+    asks: frozenset[str]
 
     def imports_in(self, namespace: dict[str, Any]) -> list[str]:
         """Give the user modules that are imported inside of the function."""
         found = set()
         for level, name in self.imports:
             module = absolute(level, name, namespace.get("__package__") or "")
-            if module and source.module_tree(module)[0] is not None:
+            if module and source.module_text(module) is not None:
                 found.add(module)
         return sorted(found)
 
 
 #: What does not count by itself, and who reads it.
-_ASKERS: Final = {
-    "__doc__": {"getdoc"},
-    "__annotations__": {"get_annotations", "get_type_hints", "getfullargspec", "signature"},
+ASKERS: Final = {
+    "__doc__": frozenset({"__doc__", "getdoc"}),
+    "__annotations__": frozenset(
+        {"__annotations__", "get_annotations", "get_type_hints", "getfullargspec", "signature"}
+    ),
 }
 
 
@@ -77,32 +73,36 @@ def _collect_names(code: types.CodeType, node: ast.AST | None) -> Names:
     while pending:
         one = pending.pop()
         for instruction in dis.get_instructions(one):
-            if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+            if instruction.opname in _LOADS:
                 read.add(instruction.argval)
         pending.extend(each for each in one.co_consts if isinstance(each, types.CodeType))
     chains: dict[str, set[tuple[str, ...]]] = {}
-    imports: set[tuple[int, str]] = set()
+    imports = set() if node is not None else set(_imports_of(code))
     under_attribute: set[int] = set()
     bare: set[str] = set()
+    attributes: set[str] = set()
     for part in ast.walk(node) if node is not None else ():
         if isinstance(part, ast.Attribute):
-            chain, value = [part.attr], part.value
+            attributes.add(part.attr)
+            path, value = [part.attr], part.value
             while isinstance(value, ast.Attribute):
-                chain.append(value.attr)
+                path.append(value.attr)
                 value = value.value
             if isinstance(value, ast.Name):
-                chains.setdefault(value.id, set()).add(tuple(reversed(chain)))
+                chains.setdefault(value.id, set()).add(tuple(reversed(path)))
                 under_attribute.add(id(value))
         elif isinstance(part, ast.ImportFrom):
             imports.update((part.level, dotted(part.module, alias.name)) for alias in part.names)
             imports.add((part.level, part.module or ""))
         elif isinstance(part, ast.Import):
-            imports.update((0, alias.name) for alias in part.names)
+            imports.update((0, one) for alias in part.names for one in with_parents(alias.name))
     for part in ast.walk(node) if node is not None else ():
         if isinstance(part, ast.Name) and id(part) not in under_attribute:
             bare.add(part.id)
+    named = bare | attributes if node is not None else set(code.co_names)
     if node is not None:
         read -= _only_annotated(node)
+        read |= _in_asserts(node) - _locals(code)
     return Names(
         tuple(sorted(read)),
         {name: tuple(sorted(found)) for name, found in chains.items()},
@@ -111,7 +111,79 @@ def _collect_names(code: types.CodeType, node: ast.AST | None) -> Names:
         _stored(node) if node is not None else frozenset(),
         _counters(node) if node is not None else frozenset(),
         tuple(sorted(imports)),
+        frozenset(what for what, askers in ASKERS.items() if named & askers),
     )
+
+
+def _imports_of(code: types.CodeType) -> Iterator[tuple[int, str]]:
+    """Give what code without a text imports."""
+    consts: list[Any] = []
+    level, module = 0, ""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_CONST", "LOAD_SMALL_INT"):
+            consts.append(instruction.argval)
+        elif instruction.opname == "IMPORT_NAME":
+            level = next((one for one in consts[-2:-1] if isinstance(one, int)), 0)
+            module = instruction.argval
+            yield from ((level, one) for one in with_parents(module))
+        elif instruction.opname == "IMPORT_FROM":
+            yield level, dotted(module, instruction.argval)
+    for one in code.co_consts:
+        if isinstance(one, types.CodeType):
+            yield from _imports_of(one)
+
+
+def _in_asserts(node: ast.AST) -> set[str]:
+    """Give the names that are read where Python with or without -O has no code: they count in both."""
+    found: set[str] = set()
+    for part in ast.walk(node):
+        is_debug = isinstance(part, (ast.If, ast.IfExp)) and any(
+            isinstance(name, ast.Name) and name.id == "__debug__" for name in ast.walk(part.test)
+        )
+        if is_debug or isinstance(part, ast.Assert):
+            names = [name for name in ast.walk(part) if isinstance(name, ast.Name)]
+            given = {one.arg for one in ast.walk(part) if isinstance(one, ast.arg)}
+            stored = {name.id for name in names if not isinstance(name.ctx, ast.Load)}
+            found |= {name.id for name in names} - stored - given
+    return found
+
+
+def _locals(code: types.CodeType) -> set[str]:
+    found = {*code.co_varnames, *code.co_cellvars, *code.co_freevars}
+    for one in code.co_consts:
+        if isinstance(one, types.CodeType):
+            found |= _locals(one)
+    return found
+
+
+def names_in_text(annotations: Iterable[Any]) -> set[str]:
+    """Give the names that annotations read which are text, or have text inside."""
+    found: set[str] = set()
+    for stated in annotations:
+        texts = [stated] if isinstance(stated, str) else _texts_in(stated)
+        for text in texts:
+            try:
+                tree = ast.parse(text, mode="eval")
+            except (SyntaxError, ValueError):
+                continue
+            found |= {part.id for part in ast.walk(tree) if isinstance(part, ast.Name)}
+    return found
+
+
+def _texts_in(stated: Any, depth: int = 4) -> Iterator[str]:
+    for one in typing.get_args(stated) if depth else ():
+        if isinstance(one, typing.ForwardRef):
+            yield one.__forward_arg__
+        yield from _texts_in(one, depth - 1)
+
+
+_LOADS: Final = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"})
+
+
+def with_parents(name: str) -> list[str]:
+    """Give the names of a module and of all packages that it is in, which are imported with it."""
+    parts = name.split(".")
+    return [".".join(parts[: place + 1]) for place in range(len(parts))]
 
 
 def _only_annotated(node: ast.AST) -> set[str]:

@@ -19,7 +19,8 @@ import sys
 import tokenize
 import types
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from typing import Any, Final
@@ -70,11 +71,10 @@ def is_user_module(name: object) -> bool:
     if isinstance(file, str):  # a module may have a __getattr__ that gives anything
         return is_user_file(file)
     origin = getattr(getattr(module, "__spec__", None), "origin", None)
-    return (
-        name not in sys.builtin_module_names
-        and origin not in ("built-in", "frozen")
-        and "__path__" not in getattr(module, "__dict__", ())
-    )
+    folders = getattr(module, "__dict__", {}).get("__path__")
+    if folders is not None:  # a package of several folders, none of which has an `__init__`
+        return any(is_user_file(os.path.join(folder, "__init__.py")) for folder in folders)
+    return name not in sys.builtin_module_names and origin not in ("built-in", "frozen")
 
 
 def is_user_function(function: types.FunctionType) -> bool:
@@ -152,17 +152,56 @@ class Text:
                 raise
             return _Compiled()
         compiled = _Compiled(tree)
-        for node in sorted(_functions(tree), key=lambda node: (node.lineno, node.col_offset)):
+        for node in _functions(tree):
             compiled.nodes.setdefault(_place_of(node), []).append(node)
         for one in _nested(code):
             compiled.codes.setdefault((one.co_name, one.co_firstlineno), []).append(one)
         return compiled
 
 
-def _functions(tree: ast.Module) -> Iterator[Any]:
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)):
-            yield node
+def _functions(node: ast.AST) -> Iterator[Any]:
+    """Give all functions of a tree, in the order in which Python 3.10 and 3.11 compile them."""
+    is_function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+    inside: list[ast.AST] = []
+    for child in _in_order(node):
+        if is_function and child is not None and _is_body(node, child):
+            inside.append(child)
+        else:
+            yield from _functions(child)
+    if is_function:
+        yield node
+    for child in inside:
+        yield from _functions(child)
+
+
+def _is_body(node: Any, child: ast.AST) -> bool:
+    return child is node.body or (isinstance(node.body, list) and child in node.body)
+
+
+def _in_order(node: Any) -> Iterator[ast.AST]:
+    """Give what a node is made of as it is compiled, where that is not as it is written."""
+    first: list[ast.AST]
+    if isinstance(node, (ast.Assign, ast.AnnAssign, ast.NamedExpr)):
+        first = [node.value] if node.value is not None else []
+    elif isinstance(node, (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)):
+        first = [  # what is inside the comprehension; then what it goes through
+            *(part for one in node.generators for part in (one.target, *one.ifs)),
+            *(one.iter for one in node.generators[1:]),
+            *([node.key, node.value] if isinstance(node, ast.DictComp) else [node.elt]),
+            node.generators[0].iter,
+        ]
+        yield from first
+        return
+    elif isinstance(node, ast.Dict):
+        for key, value in zip(node.keys, node.values):
+            yield from (one for one in (key, value) if one is not None)
+        return
+    elif isinstance(node, ast.ClassDef):
+        first = [*node.decorator_list, *node.body]
+    else:
+        first = []
+    yield from first
+    yield from (one for one in ast.iter_child_nodes(node) if not any(one is each for each in first))
 
 
 def _place_of(node: Any) -> _Place:
@@ -268,48 +307,151 @@ def _node_in(text: Text, code: types.CodeType) -> ast.AST | None:
         return None
     if len(nodes) == 1:
         return nodes[0]
-    # Several on one line: the compiler keeps their order.
-    return nodes[alike.index(code)] if len(alike) == len(nodes) else None
+    own = alike[alike.index(code)]  # ours, compiled from this very text
+    found = _node_at(own, nodes)
+    if found is None and len(alike) == len(nodes):  # in the order in which they are compiled
+        found = nodes[alike.index(code)]
+    return found
 
 
-def module_tree(name: str) -> tuple[ast.Module | None, str | None]:
-    """Give the tree and the package of a user module, imported or not; None for any other."""
+def _node_at(code: types.CodeType, nodes: list[ast.AST]) -> ast.AST | None:
+    """Give which of several functions on one line a code is of, where it tells its columns (PEP 657)."""
+    if sys.version_info < (3, 11):
+        return None
+    places = [
+        (line, column)
+        for line, _, column, end in code.co_positions()
+        if line is not None and column is not None and (column or end)
+    ]
+    held = [node for node in nodes if places and all(map(_within(node), places))]
+    return min(held, key=_extent, default=None)
+
+
+def _within(node: Any) -> Callable[[tuple[int, int]], bool]:
+    """Tell whether a place is in the body of a function."""
+    first, last = (node.body[0], node.body[-1]) if isinstance(node.body, list) else (node.body,) * 2
+    begin, end = (first.lineno, first.col_offset), (last.end_lineno, last.end_col_offset)
+    return lambda place: begin <= place < end
+
+
+def _extent(node: Any) -> tuple[int, int]:
+    return node.end_lineno - node.lineno, node.end_col_offset - node.col_offset
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModuleText:
+    """What is known of the code of a user's module.
+
+    The tree of its text; where there is none to be trusted, what it was compiled to.
+    """
+
+    package: str
+    tree: ast.Module | None = None
+    codes: tuple[types.CodeType, ...] = ()
+    #: The file of a module that is not loaded yet, and may be edited before it is.
+    unloaded: str = ""
+
+
+def module_text(name: str) -> ModuleText | None:
+    """Give what is known of a user's module, imported or not; None for any other."""
     module = sys.modules.get(name)
+    try:
+        spec = _spec_of(name) if module is None else getattr(module, "__spec__", None)
+    except (ImportError, AttributeError, ValueError):
+        return None
     file = getattr(module, "__file__", None)
     if not isinstance(file, str):
-        try:
-            spec = _spec_of(name)
-        except (ImportError, AttributeError, ValueError):
-            return None, None
         file = spec.origin if spec is not None else None
-    if not file or not file.endswith(".py") or not is_user_file(file):
-        return None, None
-    text = _text_of_module(name, module, file)
-    if text is None:
-        return None, None
-    package = name if Path(file).name == "__init__.py" else name.rpartition(".")[0]
-    return text.compiled(0).tree, package
+    if not isinstance(file, str) or not is_user_file(file):
+        return None
+    is_package = Path(file).stem == "__init__"
+    package = name if is_package else name.rpartition(".")[0]
+    text = _text_of_module(name, module, file) if file.endswith(".py") else None
+    if text is not None and text.compiled(0).tree is not None:
+        return ModuleText(package, text.compiled(0).tree, unloaded="" if module else file)
+    codes = tuple(_codes_in(module)) if module is not None else ()
+    if not codes and spec is not None and hasattr(spec.loader, "get_code"):
+        with suppress(ImportError, SyntaxError, OSError):
+            code = spec.loader.get_code(name)  # type: ignore[union-attr]
+            codes = (code,) if code is not None else ()
+    return ModuleText(package, codes=codes, unloaded="" if module else file)
+
+
+def _codes_in(module: types.ModuleType) -> Iterator[types.CodeType]:
+    """Give the code of a module's functions and methods, by name."""
+    for _, held in sorted(vars(module).items()):
+        members = [held, *vars(held).values()] if isinstance(held, type) else [held]
+        for one in members:
+            function = getattr(one, "__func__", one)
+            if isinstance(function, types.FunctionType) and function.__module__ == module.__name__:
+                yield function.__code__
+
+
+#: What tells that a file was written anew.
+Stamp = tuple[int, int]
+#: Of the files of loaded modules, when a function was decorated; and how many modules there were.
+_stamps: dict[str, Stamp | None] = {}
+_seen_modules: set[str] = set()
+
+
+def stamp_of(file: str) -> Stamp | None:
+    """Give what is another after a file was written anew; None where there is none."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def remember_loaded() -> None:
+    """Note how the files of all loaded modules are now, before anybody edits them."""
+    if len(sys.modules) == len(_seen_modules):
+        return
+    for name, module in list(sys.modules.items()):
+        if name not in _seen_modules:
+            _seen_modules.add(name)
+            file = getattr(module, "__file__", None)
+            if isinstance(file, str) and file.endswith(".py") and is_user_file(file):
+                _stamps.setdefault(file, stamp_of(file))
 
 
 #: By name, the text that a module was made from, and its spec: a reload gives it another.
-_loaded: dict[str, tuple[Any, Text]] = {}
+_loaded: dict[str, tuple[Any, Text | None]] = {}
 
 
 def _text_of_module(name: str, module: types.ModuleType | None, file: str) -> Text | None:
+    if module is None:
+        return _text_now(file, None)
     spec = getattr(module, "__spec__", None)
     known = _loaded.get(name)
     if known is not None and known[0] is spec:
         return known[1]
-    remember(file)
-    if known is not None and known[0] is not None:  # loaded anew, from the file as it is now
-        _read(file, None)
-        now = _text(file, None)
-        found = next((text for text in _texts[file] if text.text == now), None)
-    else:
-        found = next(iter(_texts[file]), None)
-    if found is not None:
-        _loaded[name] = spec, found
+    now = _text_now(file, vars(module))
+    is_first = known is None
+    was_edited = is_first and file in _stamps and _stamps[file] != stamp_of(file)
+    # The newest that the module can have been made from; it may have been edited since.
+    texts = [text for text in reversed(_texts[file]) if text is not now or not was_edited]
+    if now is not None and not was_edited:
+        texts.insert(0, now)
+    found = next((text for text in texts if _explains(text, module)), None)
+    _loaded[name] = spec, found
     return found
+
+
+def _text_now(file: str, module_globals: Mapping[str, Any] | None) -> Text | None:
+    _read(file, module_globals)
+    now = _text(file, module_globals)
+    return next((text for text in _texts[file] if text.text == now), None)
+
+
+def _explains(text: Text, module: types.ModuleType) -> bool:
+    """Whether the functions of a module can have been compiled from a text."""
+    for code in _codes_in(module):
+        if code.co_filename == text.filename:
+            compiled = text.compiled(code.co_flags & _FUTURE_FLAGS)
+            if code not in compiled.codes.get((code.co_name, code.co_firstlineno), ()):
+                return False
+    return True
 
 
 def _spec_of(name: str) -> ModuleSpec | None:

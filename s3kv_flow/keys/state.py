@@ -40,6 +40,8 @@ class Layout:
         """Leave out what merely reading an object puts into it."""
         known = self._cached
         held = {}
+        if "__wrapped__" in state:  # `functools.update_wrapper` has copied what it found
+            state = {name: one for name, one in state.items() if name not in _OF_WRAPPERS}
         for name, one in state.items():
             cached = known.get(name)
             if cached is None:
@@ -70,6 +72,10 @@ def state_of(value: Any) -> dict[str, Any]:
     """Give the attributes of an object by name, those in slots of its and its bases too."""
     return Layout(type(value)).state(value)
 
+
+_OF_WRAPPERS = frozenset(
+    {*functools.WRAPPER_ASSIGNMENTS, "__annotations__", "__annotate__", "__type_params__"}
+)
 
 #: What packages leave in objects as these are used: attrs of a hash, scikit-learn of the identity of
 #: a list and of warnings, PyTorch of being compiled, pandas of what it has computed.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import sys
 import types
 from typing import Any, Final
 
 from s3kv_flow.keys import source
-from s3kv_flow.keys.names import absolute, dotted
+from s3kv_flow.keys.names import ASKERS, absolute, dotted, names_of, with_parents
 from s3kv_flow.keys.token import Encoder
 
 _SKIPPED: Final = frozenset(
@@ -41,9 +42,11 @@ def tree_token(node: ast.AST, encoder: Encoder) -> bytes:
         names = {
             getattr(part, "attr", None) or getattr(part, "id", None) for part in ast.walk(node)
         }
-        keep_docstrings = bool(names & {"__doc__", "getdoc"})
+        keep_docstrings = bool(names & ASKERS["__doc__"])
+        # Functions inside are functions that somebody may ask, `singledispatch` for one.
+        asked = bool(names & (ASKERS["__annotations__"] | {"register"}))
         body: list[bytes] = []
-        _write(node, keep_docstrings, encoder, body, root=True)
+        _write(node, keep_docstrings, encoder, body, root=True, asked=asked)
         known = _trees[id(node), encoder.digest.name] = node, encoder.node(b"tree", *body)
     return known[1]
 
@@ -56,6 +59,7 @@ def _write(
     *,
     root: bool = False,
     annotated: bool = False,
+    asked: bool = False,
 ) -> None:
     """Write a tree without what does not change what it does; the same for Python 3.10 to 3.13.
 
@@ -64,7 +68,8 @@ def _write(
     """
     if isinstance(node, ast.AST):
         in_function = not isinstance(node, (ast.ClassDef, ast.Module))
-        is_decorated = not root and bool(getattr(node, "decorator_list", ()))
+        is_inside = not root and hasattr(node, "decorator_list")
+        is_decorated = is_inside and bool(node.decorator_list or asked)  # type: ignore[attr-defined]
         keeps = is_decorated or (
             annotated and isinstance(node, (ast.AnnAssign, ast.arguments, ast.arg))
         )
@@ -92,12 +97,20 @@ def _write(
                     keeps and name in _WITH_ANNOTATIONS
                 )
                 is_args = root and name == "args"
-                _write(value, keep_docstrings, encoder, out, root=is_args, annotated=inside)
+                _write(
+                    value,
+                    keep_docstrings,
+                    encoder,
+                    out,
+                    root=is_args,
+                    annotated=inside,
+                    asked=asked,
+                )
         out.append(b")")
     elif isinstance(node, list):
         out.append(b"[%d" % len(node))
         for one in node:
-            _write(one, keep_docstrings, encoder, out, annotated=annotated)
+            _write(one, keep_docstrings, encoder, out, annotated=annotated, asked=asked)
     else:
         out.append(encoder.token(node))
 
@@ -140,23 +153,42 @@ def bytecode_token(code: types.CodeType, encoder: Encoder) -> bytes:
     )
 
 
-def module_sources(name: str, encoder: Encoder) -> tuple[Any, ...]:
-    """Give the texts of a user module and of all user modules it imports, loaded or not."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sources:
+    """The code of a user module and of all user modules it imports, loaded or not."""
+
+    #: By name, in order.
+    tokens: tuple[tuple[str, bytes], ...]
+    #: Files of those that are not loaded yet.
+    unloaded: tuple[str, ...]
+
+
+def module_sources(name: str, encoder: Encoder) -> Sources:
+    """Give the code of a user module and of all user modules it imports, loaded or not."""
     found: dict[str, bytes] = {}
+    unloaded: list[str] = []
     pending = [name]
     while pending:
         one = pending.pop()
         if one in found:
             continue
-        tree, package = source.module_tree(one)
-        if tree is None:
+        text = source.module_text(one)
+        if text is None:
             continue
-        found[one] = tree_token(tree, encoder)
-        for part in ast.walk(tree):
+        if text.unloaded:
+            unloaded.append(text.unloaded)
+        if text.tree is None:
+            codes = [bytecode_token(code, encoder) for code in text.codes]
+            found[one] = encoder.node(b"compiled", *codes)
+            imports = [names_of(code, None).imports for code in text.codes]
+            pending += [absolute(*each, text.package) for held in imports for each in held]
+            continue
+        found[one] = tree_token(text.tree, encoder)
+        for part in ast.walk(text.tree):
             if isinstance(part, ast.Import):
-                pending.extend(alias.name for alias in part.names)
+                pending.extend(one for alias in part.names for one in with_parents(alias.name))
             elif isinstance(part, ast.ImportFrom):
-                base = absolute(part.level, part.module or "", package or "")
+                base = absolute(part.level, part.module or "", text.package)
                 pending.append(base)
                 pending.extend(dotted(base, alias.name) for alias in part.names)
-    return tuple(sorted(found.items()))
+    return Sources(tuple(sorted(found.items())), tuple(unloaded))

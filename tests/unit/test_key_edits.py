@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import py_compile
 import re
+import subprocess
 import sys
 import textwrap
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ import pytest
 
 from s3kv_flow.keys.call import CallKey
 from s3kv_flow.keys.code import Identity
+from s3kv_flow.testing import memory_store
 
 #: By name: the text of a module with a function `f`, what stands in it before, and what after.
 #: Further files begin with a line ``# file: NAME``.
@@ -256,6 +260,249 @@ EDITS: dict[str, tuple[str, str, str]] = {
         "@functools.total_ordering\\n",
         "",
     ),
+    "a helper that a lambda beside another calls": (
+        """
+        import hh
+        f = lambda x, key=lambda v: v: hh.g(key(x))
+        # file: hh.py
+        def g(x): return x + 1
+        """,
+        "x + 1",
+        "x + 2",
+    ),
+    "a helper of a lambda that is put under what another gives": (
+        """
+        import hh
+        T = {}
+        T[max([1, 2], key=lambda v: v)] = lambda x: hh.g(x)
+        f = T[2]
+        # file: hh.py
+        def g(x): return x + 1
+        """,
+        "x + 1",
+        "x + 2",
+    ),
+    "a lambda in a comprehension over another": (
+        """
+        f = [(lambda x, i=i: x * 3) for i in filter(lambda v: v, [1, 2])][0]
+        """,
+        "x * 3",
+        "x * 4",
+    ),
+    "a module of a package without an init": (
+        """
+        import ns.hh
+        def f(x): return ns.hh.g(x)
+        # file: ns/hh.py
+        def g(x): return x + 1
+        """,
+        "x + 1",
+        "x + 2",
+    ),
+    "a package of which a module is imported inside": (
+        """
+        def f(x):
+            import pk.sub
+            return pk.C
+        # file: pk/__init__.py
+        C = 1
+        # file: pk/sub.py
+        D = 1
+        """,
+        "C = 1",
+        "C = 2",
+    ),
+    "the same, further away": (
+        """
+        def f(x):
+            import mid
+            return mid.q()
+        # file: mid.py
+        import pk.sub
+        def q(): return pk.C
+        # file: pk/__init__.py
+        C = 1
+        # file: pk/sub.py
+        D = 1
+        """,
+        "C = 1",
+        "C = 2",
+    ),
+    "the names of a module as a dict": (
+        """
+        import hh
+        def f(x): return hh.__dict__["C"]
+        # file: hh.py
+        C = 1
+        """,
+        "C = 1",
+        "C = 2",
+    ),
+    "a default with which a function calls itself": (
+        """
+        def f(x, n=2): return n if x == 0 else n + f(x - 1)
+        """,
+        "n=2",
+        "n=3",
+    ),
+    "a default with which a helper calls the function": (
+        """
+        def h(x): return f(x)
+        def f(x, n=2): return n if x == 0 else n + h(x - 1)
+        """,
+        "n=2",
+        "n=3",
+    ),
+    "the docstring of the module": (
+        """
+        '''Usage: A'''
+        def f(x): return __doc__
+        """,
+        "Usage: A",
+        "Usage: B",
+    ),
+    "the docstring of a class that reads its own": (
+        """
+        class C:
+            '''one'''
+            def d(self): return self.__doc__
+        def f(x): return C().d()
+        """,
+        "one",
+        "two",
+    ),
+    "a docstring that a helper reads of another": (
+        """
+        def doc(fn): return fn.__doc__
+        def h():
+            '''one'''
+        def f(x): return doc(h)
+        """,
+        "one",
+        "two",
+    ),
+    "annotations that a helper reads of another": (
+        """
+        import typing
+        def conv(fn, v): return [typing.get_type_hints(fn)["a"](v)]
+        def h(a: int): pass
+        def f(x): return conv(h, x)
+        """,
+        "a: int",
+        "a: str",
+    ),
+    "annotations by which a function inside is chosen": (
+        """
+        import functools
+        def f(x):
+            @functools.singledispatch
+            def g(a): return 0
+            def h(a: int): return 1
+            g.register(h)
+            return g(x)
+        """,
+        "a: int",
+        "a: str",
+    ),
+    "a class that is named in annotations as text": (
+        """
+        from __future__ import annotations
+        import typing
+        class Out:
+            i: list[In]
+        class In: k = 5
+        def f(x): return typing.get_args(typing.get_type_hints(Out)["i"])[0].k
+        """,
+        "k = 5",
+        "k = 6",
+    ),
+    "a class that is named inside of an annotation": (
+        """
+        import typing
+        class Out:
+            i: typing.List["In"]
+        class In: k = 5
+        def f(x): return typing.get_args(typing.get_type_hints(Out)["i"])[0].k
+        """,
+        "k = 5",
+        "k = 6",
+    ),
+    "a field of a class that a call made": (
+        """
+        import dataclasses
+        C = dataclasses.make_dataclass("D", [("a", int, 5)], namespace={"m": lambda self: self.a})
+        def f(x): return C().m()
+        """,
+        "5)",
+        "6)",
+    ),
+    "a method of a class that a call made": (
+        """
+        import types
+        C = types.new_class("D", (), {}, lambda names: names.update(m=lambda self: 5))
+        def f(x): return C().m()
+        """,
+        "5",
+        "6",
+    ),
+    "a function under a decorator with a lock": (
+        """
+        import threading, functools
+        class D:
+            def __init__(self, fn):
+                functools.update_wrapper(self, fn)
+                self.lock = threading.Lock()
+            def __call__(self, *a):
+                with self.lock: return self.__wrapped__(*a)
+        @D
+        def f(x): return 5
+        """,
+        "return 5",
+        "return 6",
+    ),
+    "a helper under a decorator with a lock": (
+        """
+        import threading
+        class D:
+            def __init__(self, fn): self.function = fn; self.lock = threading.Lock()
+            def __call__(self, *a):
+                with self.lock: return self.function(*a)
+        @D
+        def h(x): return 5
+        def f(x): return h(x)
+        """,
+        "return 5",
+        "return 6",
+    ),
+}
+
+
+#: Edits after which nothing is different.
+SAME: dict[str, tuple[str, str, str]] = {
+    "the docstring under a decorator": (
+        """
+        import functools
+        class D:
+            def __init__(self, fn): functools.update_wrapper(self, fn); self.fn = fn
+            def __call__(self, *a): return self.fn(*a)
+        @D
+        def h(x: int):
+            '''one'''
+            return x
+        def f(x): return h(x)
+        """,
+        "x: int):\n    '''one",
+        "x: float):\n    '''two",
+    ),
+    "a docstring that nobody reads": (
+        """
+        class C:
+            '''one'''
+        def f(x): return C.__name__
+        """,
+        "one",
+        "two",
+    ),
 }
 
 
@@ -295,3 +542,150 @@ def test_an_edit_that_changes_what_a_function_gives_changes_its_key(
     assert gave != gives
     assert before != after
     assert (again, gave_again) == (before, gave)
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_an_edit_that_changes_nothing_changes_no_key(name: str, tmp_path: Path) -> None:
+    text, old, new = (one.replace("\\n", "\n") for one in SAME[name])
+    text = textwrap.dedent(text)
+    assert old in text
+    assert _key(tmp_path / "before", text) == _key(tmp_path / "after", text.replace(old, new))
+
+
+def test_asserts_count_the_same_with_and_without_them(tmp_path: Path) -> None:
+    (tmp_path / "steps_asserting.py").write_text(
+        textwrap.dedent("""
+            LIMIT = 3
+            def check(x): return x < LIMIT
+            def f(x):
+                assert check(x) and all(one < LIMIT for one in [x])
+                if not __debug__: return LIMIT
+                return x
+        """)
+    )
+    script = (
+        "from steps_asserting import f\nfrom s3kv_flow.keys.call import CallKey\n"
+        "from s3kv_flow.keys.code import Identity\nprint(CallKey(f, Identity(f)).of((1,), {}))\n"
+    )
+    keys = {
+        subprocess.run(
+            [sys.executable, *options, "-c", script],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
+        for options in ([], ["-O"], ["-OO"])
+    }
+    assert len(keys) == 1
+    before, _ = _key(tmp_path / "a", (tmp_path / "steps_asserting.py").read_text())
+    edited = (tmp_path / "steps_asserting.py").read_text().replace("= 3", "= 4")
+    assert before != _key(tmp_path / "b", edited)[0]
+
+
+def _adds(x: int, y: int = 1, *, z: int = 1) -> int:
+    return x + y + z
+
+
+def test_defaults_that_are_set_anew_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    f = memory_store(local_cache="off").cached(_adds)
+    assert f(1) == 3
+    monkeypatch.setattr(_adds, "__defaults__", (2,))
+    assert f(1) == 4
+    monkeypatch.setitem(_adds.__kwdefaults__, "z", 5)
+    assert f(1) == 8
+
+
+def _run(folder: Path, script: str, *options: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-B", *options, "-c", textwrap.dedent(_PRELUDE) + textwrap.dedent(script)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+_PRELUDE = """
+import sys, os, pathlib
+from s3kv_flow.keys.call import CallKey
+from s3kv_flow.keys.code import Identity
+def key(f, x=1): return CallKey(f, Identity(f)).of((x,), {})
+def edit(file, old, new):
+    file = pathlib.Path(file)
+    file.write_text(file.read_text().replace(old, new))
+"""
+
+
+def test_a_module_that_is_edited_after_it_was_loaded_lends_its_text_to_nobody(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "hh.py").write_text("def g(x): return x + 1\n")
+    (tmp_path / "m.py").write_text("import hh\ndef f(x):\n    from hh import g\n    return g(x)\n")
+    loaded, gave = _run(
+        tmp_path,
+        """
+        from m import f
+        identity = Identity(f)
+        edit("hh.py", "x + 1", "x + 2")
+        print(CallKey(f, identity).of((1,), {}), f(1))
+        """,
+    )
+    fresh, gives = _run(tmp_path, "from m import f; print(key(f), f(1))")
+    assert (gave, gives) == ("2", "3")
+    assert loaded != fresh
+
+
+def test_a_module_that_is_edited_before_it_is_loaded_counts_as_it_is_then(tmp_path: Path) -> None:
+    (tmp_path / "hh.py").write_text("def g(x): return x + 1\n")
+    (tmp_path / "m.py").write_text("def f(x):\n    from hh import g\n    return g(x)\n")
+    first, second, gave, third = _run(
+        tmp_path,
+        """
+        from m import f
+        keys = CallKey(f, Identity(f))
+        print(keys.of((2,), {}))
+        edit("hh.py", "x + 1", "x + 22")
+        print(keys.of((2,), {}), f(2), keys.of((2,), {}))
+        """,
+    )
+    assert gave == "24"
+    assert first != second == third
+    assert _run(tmp_path, "from m import f; print(key(f, 2), f(2))") == [second, "24"]
+
+
+def test_what_code_without_a_text_imports_counts(tmp_path: Path) -> None:
+    (tmp_path / "hh.py").write_text("def g(x): return x + 1\n")
+    script = "def f(x):\n    from hh import g\n    return g(x)\nprint(key(f))\n"
+    before = _run(tmp_path, script)
+    (tmp_path / "hh.py").write_text("def g(x): return x + 2\n")
+    assert _run(tmp_path, script) != before
+
+
+@pytest.mark.parametrize("way", ["compiled", "archive"])
+def test_a_module_without_a_file_of_text_counts(tmp_path: Path, way: str) -> None:
+    def made(change: str) -> list[str]:
+        folder = tmp_path / change
+        folder.mkdir()
+        (folder / "hh.py").write_text(f"def g(x): return x + {change}\n")
+        (folder / "m.py").write_text("def f(x):\n    from hh import g\n    return g(x)\n")
+        if way == "compiled":
+            py_compile.compile(str(folder / "hh.py"), cfile=str(folder / "hh.pyc"))
+            path = "."
+        else:
+            path = "lib.zip"
+            with zipfile.ZipFile(folder / path, "w") as archive:
+                archive.write(folder / "hh.py", "hh.py")
+        (folder / "hh.py").unlink()
+        return _run(folder, f"sys.path.insert(0, {path!r})\nfrom m import f\nprint(key(f), f(1))\n")
+
+    assert made("1")[1] == "2"
+    assert made("2")[0] != _only(made("3"))
+
+
+def _only(found: list[str]) -> str:
+    return found[0]

@@ -68,16 +68,21 @@ _SPECIAL: Final[tuple[Any, ...]] = (typing.Any, typing.Annotated)
 def _class_handler(value: type, encoder: Encoder) -> bytes:
     if any(value is one for one in _SPECIAL):
         return encoder.record(b"typing special", f"typing.{value.__name__}")
-    if not source.is_user_module(value.__module__):
+    if not source.is_user_module(value.__module__) and not _is_nobodys(value):
         return encoder.record(b"installed", public_name(value))
     return code_token(value, encoder)
+
+
+def _is_nobodys(kind: type) -> bool:
+    """Whether `types.new_class` made a class, which then says to be of that module."""
+    return kind.__module__ == "types" and vars(types).get(kind.__name__) is not kind
 
 
 def _module_handler(value: types.ModuleType, encoder: Encoder) -> bytes:
     if not source.is_user_module(value.__name__):
         return encoder.record(b"module", value.__name__)
     sources = module_sources(value.__name__, encoder)
-    return encoder.record(b"module", source.module_name(value.__name__), sources)
+    return encoder.record(b"module", source.module_name(value.__name__), sources.tokens)
 
 
 EXACT[types.FunctionType] = _function_handler
