@@ -21,7 +21,7 @@ import sys
 import types
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
@@ -31,6 +31,7 @@ from s3kv_flow.keys.depends import Env, File, Package, several, token_of
 from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.fields import fields_of
 from s3kv_flow.keys.guards import (
+    ANYTHING,
     MISSING,
     Guards,
     by_identity,
@@ -115,7 +116,7 @@ class Identity:
         if self.mode == "none":
             return _Walked(b"N", Guards(), digest.name)
         walk = _Walk(digest, deep=self.mode == "deep", root=self.function)
-        return _Walked(walk.run(), walk.guards, digest.name, walk.parts)
+        return walk.walked()
 
     def parts(self, digest: Digest) -> dict[str, bytes]:
         """Give what the token is made of, by name, to tell later what has changed."""
@@ -141,11 +142,11 @@ def code_token(value: Any, encoder: Encoder) -> bytes:
             return walked.token
     walk = _Walk(encoder.digest, deep=True, root=None)
     walk.refer(value, encoder)
-    token = walk.run()
+    walked = walk.walked()
     identity, forget = id(value), _walks.pop  # at exit the module's own names may be gone
     reference = weakref.ref(value, lambda _: forget(identity, None))
-    _walks[identity] = reference, _Walked(token, walk.guards, encoder.digest.name)
-    return token
+    _walks[identity] = reference, walked
+    return walked.token
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -163,8 +164,20 @@ class _Walk:
     walks of their own, which compare no further than so many times; and those of equal walks are one.
     """
 
-    def __init__(self, digest: Digest, *, deep: bool, root: Any, compares: int = 3) -> None:
+    def __init__(
+        self,
+        digest: Digest,
+        *,
+        deep: bool,
+        root: Any,
+        compares: int = 3,
+        left_out: Collection[tuple[int, str]] = (),
+    ) -> None:
         self.guards = Guards()
+        self._left_out = left_out
+        #: Attributes of functions and classes, by identity, that are written; and those that are read.
+        self._kept: set[tuple[int, str]] = set()
+        self._attributes: set[str] = set()
         self._deep = deep
         self._compares = compares
         by = (self._own, self._by_itself) if compares else (self._own,)
@@ -192,6 +205,17 @@ class _Walk:
         if root is not None:
             self._parts.append(root)
             self._labels[id(root)] = b"u"
+
+    def walked(self) -> _Walked:
+        """Walk: once more without what code only keeps in functions and classes, such as a count of calls."""
+        token = self.run()
+        kept = {(owner, name) for owner, name in self._kept if name not in self._attributes}
+        if kept and not self._left_out:
+            again = _Walk(self._encoder.digest, deep=self._deep, root=self._root, left_out=kept)
+            if self._root is None:
+                again.refer(self._parts[0], again._encoder)
+            return again.walked()
+        return _Walked(token, self.guards, self._encoder.digest.name, self.parts)
 
     def refer(self, value: Any, encoder: Encoder) -> bytes:
         """Give a reference to a part of the graph, which is visited in its turn."""
@@ -239,7 +263,11 @@ class _Walk:
         known = self._by_themselves.get(identity)
         if known is None:
             walk = _Comparing(
-                self._encoder.digest, deep=self._deep, root=None, compares=self._compares - 1
+                self._encoder.digest,
+                deep=self._deep,
+                root=None,
+                compares=self._compares - 1,
+                left_out=self._left_out,
             )
             walk._unnamed, walk._owns = self._unnamed, self._owns
             walk._by_themselves = self._by_themselves
@@ -302,9 +330,11 @@ class _Walk:
             return self._wrapper(function, node)
         names = names_of(code, node)
         self._asks |= names.asks
-        left_out = _counters_of_itself(function, names) | MARKS
+        self._note_kept(function, names)
         own_attributes = {
-            name: one for name, one in function.__dict__.items() if name not in left_out
+            name: one
+            for name, one in function.__dict__.items()
+            if name not in MARKS and (id(function), name) not in self._left_out
         }
         for held_by, attributes in (
             (function.__dict__, own_attributes),
@@ -333,6 +363,16 @@ class _Walk:
                 parts.append(encoder.token(label) + token)
         parts += self._each(b"attributes", sorted(own_attributes.items()))
         return encoder.node(b"function", *parts)
+
+    def _note_kept(self, function: types.FunctionType, names: Names) -> None:
+        self._attributes |= names.attributes
+        if names.kept:
+            cells = zip(function.__code__.co_freevars, map(contents, function.__closure__ or ()))
+            known = {**function.__globals__, **dict(cells)}
+            for name, attribute in names.kept:
+                owner = known.get(name)
+                if isinstance(owner, (types.FunctionType, type)):
+                    self._kept.add((id(owner), attribute))
 
     def _defaults(self, function: types.FunctionType) -> list[bytes]:
         return [
@@ -500,10 +540,15 @@ class _Walk:
 
     def _class(self, kind: type) -> bytes:
         encoder = self._encoder
-        members = dict(vars(kind))
+        members = {
+            name: ANYTHING if (id(kind), name) in self._left_out else member
+            for name, member in vars(kind).items()
+        }
         self.guards.classes.append((kind, members, kind.__bases__))
         parts = [encoder.token(name_of(kind)), *map(encoder.token, kind.__bases__)]
         for name, descriptor, plain in written(kind):
+            if members.get(name) is ANYTHING:
+                continue
             held = self._data(plain, f"{kind.__qualname__}.{name}")
             self._note(f"{name} of class {name_of(kind)}", held)
             parts.append(encoder.token(name) + encoder.token(descriptor) + held)
@@ -566,13 +611,6 @@ _OF_EVERY_MODULE: Final = frozenset(
         "__spec__",
     ]
 )
-
-
-def _counters_of_itself(function: types.FunctionType, names: Names) -> frozenset[str]:
-    """Give the attributes of a function that it only adds to itself, such as the number of its calls."""
-    cells = zip(function.__code__.co_freevars, map(contents, function.__closure__ or ()))
-    known = {**function.__globals__, **dict(cells)} if names.counters else {}
-    return frozenset(attribute for name, attribute in names.counters if known.get(name) is function)
 
 
 def _is_made_by_package(function: types.FunctionType) -> bool:

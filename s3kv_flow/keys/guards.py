@@ -22,6 +22,8 @@ LARGEST_CONSTANT: Final = 4096
 
 #: In place of a name or a cell that holds nothing.
 MISSING: Final = object()
+#: In place of a member of a class that does not count.
+ANYTHING: Final = object()
 
 
 class Guards:
@@ -60,7 +62,7 @@ class Guards:
             if len(now) != len(members):
                 return False
             for name, member in members.items():
-                if now.get(name, MISSING) is not member:
+                if member is not ANYTHING and now.get(name, MISSING) is not member:
                     return False
         for file, stamp in self.files:
             if source.stamp_of(file) != stamp:

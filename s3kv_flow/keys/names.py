@@ -23,7 +23,9 @@ class Names:
     bare: frozenset[str]
     written: frozenset[str]
     stored: frozenset[str]
-    counters: frozenset[tuple[str, str]]
+    #: Attributes that are only written, with the names of what has them; and those that are read.
+    kept: frozenset[tuple[str, str]]
+    attributes: frozenset[str]
     imports: tuple[tuple[int, str], ...]
     #: What is asked of some function or class that does not count by itself.
     asks: frozenset[str]
@@ -109,7 +111,8 @@ def _collect_names(code: types.CodeType, node: ast.AST | None) -> Names:
         frozenset(bare),
         _only_written(node) if node is not None else frozenset(),
         _stored(node) if node is not None else frozenset(),
-        _counters(node) if node is not None else frozenset(),
+        _kept(node) if node is not None else frozenset(),
+        _read_attributes(node) if node is not None else frozenset(code.co_names),
         tuple(sorted(imports)),
         frozenset(what for what, askers in ASKERS.items() if named & askers),
     )
@@ -242,17 +245,20 @@ def _only_written(node: ast.AST) -> frozenset[str]:
     return frozenset({part.id for part in names if id(part) in written} - read)
 
 
-def _counters(node: ast.AST) -> frozenset[tuple[str, str]]:
-    """Give the attributes that a function only adds to, with the names under which it has their owners."""
-    added: set[tuple[str, str]] = set()
-    read: set[tuple[str, str]] = set()
-    for part in ast.walk(node):
-        target = part.target if isinstance(part, ast.AugAssign) else part
-        if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
-            found = added if target is not part else read
-            if found is added or not isinstance(target.ctx, ast.Store):
-                found.add((target.value.id, target.attr))
-    return frozenset(added - read)
+def _kept(node: ast.AST) -> frozenset[tuple[str, str]]:
+    """Give the attributes that a function writes or adds to, with the names of what has them."""
+    return frozenset(
+        (part.value.id, part.attr)
+        for part in ast.walk(node)
+        if isinstance(part, ast.Attribute)
+        and isinstance(part.ctx, ast.Store)
+        and isinstance(part.value, ast.Name)
+    )
+
+
+def _read_attributes(node: ast.AST) -> frozenset[str]:
+    attributes = (part for part in ast.walk(node) if isinstance(part, ast.Attribute))
+    return frozenset(part.attr for part in attributes if not isinstance(part.ctx, ast.Store))
 
 
 def _stored(node: ast.AST) -> frozenset[str]:

@@ -689,3 +689,63 @@ def test_a_module_without_a_file_of_text_counts(tmp_path: Path, way: str) -> Non
 
 def _only(found: list[str]) -> str:
     return found[0]
+
+
+#: Functions whose use leaves something behind that no code reads.
+USED: dict[str, str] = {
+    "an attribute of a helper": """
+        def h(x): h.last = x; return x
+        h.last = 0
+        def f(x): return h(x)
+        """,
+    "a count of calls in a class": """
+        class C:
+            made = 0
+            last = None
+            def __init__(self, x): C.made += 1; C.last = x; self.x = x
+        def f(x): return C(x).x
+        """,
+    "a private attribute of a model": """
+        from pydantic import BaseModel
+        class P(BaseModel):
+            _p: int = 5
+        def f(x): return P()._p
+        """,
+    "an adapter": """
+        import pydantic
+        class M(pydantic.BaseModel):
+            n: int = 1
+        adapter = pydantic.TypeAdapter(list[M])
+        def f(x): return adapter.validate_python([])
+        """,
+}
+
+
+@pytest.mark.parametrize("name", USED)
+def test_use_changes_no_key_of_a_function(name: str, tmp_path: Path) -> None:
+    (tmp_path / "m.py").write_text(textwrap.dedent(USED[name]))
+    script = "from m import f\nprint(key(f)); f(1); f(2); print(key(f))"
+    keys = {*_run(tmp_path, script), *_run(tmp_path, script)}
+    assert len(keys) == 1
+
+
+def test_what_is_written_and_read_counts(tmp_path: Path) -> None:
+    text = """
+        class C:
+            made = 0
+            def __init__(self): C.made += 1
+        def f(x): C(); return C.made
+        """
+    before, gave = _key(tmp_path / "a", text)
+    after, gives = _key(tmp_path / "b", text.replace("made = 0", "made = 10"))
+    assert (gave, gives) == (1, 11)
+    assert before != after
+
+
+def test_what_an_adapter_is_of_counts(tmp_path: Path) -> None:
+    text = """
+        import pydantic
+        adapter = pydantic.TypeAdapter(list[int])
+        def f(x): return adapter.validate_python(["1"])
+        """
+    assert _key(tmp_path / "a", text)[0] != _key(tmp_path / "b", text.replace("[int]", "[str]"))[0]
