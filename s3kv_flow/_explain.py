@@ -18,6 +18,8 @@ from s3kv_flow.keys import parts as key_parts
 #: The entries that are compared: the newest of those that a listing gives first.
 LISTED: Final = 10_000
 COMPARED: Final = 100
+#: So many differences are printed.
+SHOWN: Final = 40
 #: Preamble and header of any entry.
 HEAD_BYTES: Final = envelope.PREAMBLE.size + envelope.MAX_HEADER_BYTES
 
@@ -76,7 +78,9 @@ class Explanation:
             lines.append(f"  entry    {_described(self.entry)}")
         if self.nearest is not None:
             lines += [f"  nearest  {self.nearest.key}", f"           {_described(self.nearest)}"]
-            lines += [f"    - {difference}" for difference in self.differences]
+            lines += [f"    - {difference}" for difference in self.differences[:SHOWN]]
+            if len(self.differences) > SHOWN:
+                lines.append(f"    - and {len(self.differences) - SHOWN} more")
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -120,17 +124,20 @@ def explain(cache: FunctionCache, call: Call) -> Explanation:
         return Explanation(call.key, False, f"nothing of {cache.name} is stored yet")
     ours = cache.parts(call)
 
-    def likeness(one: _Stored) -> int:
-        theirs = one.parts or {}
-        return sum(theirs.get(name) == digest for name, digest in ours.items())
+    def unlikeness(one: _Stored) -> tuple[float, int]:
+        if one.parts is None:
+            return float("inf"), 0
+        theirs = one.parts
+        same = sum(theirs.get(name) == digest for name, digest in ours.items())
+        return len(compare(ours, theirs)), -same
 
-    nearest = max(found, key=likeness)  # of equals, the newest: they come newest first
+    nearest = min(found, key=unlikeness)  # of equals, the newest: they come newest first
     differences = () if nearest.parts is None else compare(ours, nearest.parts)
     why = "nothing is stored for this call"
     if nearest.parts is None:
         why += "; the nearest entry has no record of what its key is made of"
     elif not differences:
-        why += f"; the nearest entry differs beyond the {key_parts.LIMIT} parts that are recorded"
+        why += "; the nearest entry differs in something that has no part of its own in its record"
     return Explanation(call.key, False, why, None, nearest.entry, differences)
 
 
@@ -147,13 +154,16 @@ def compare(ours: key_parts.Parts, theirs: key_parts.Parts) -> tuple[Difference,
         if ours.get(name) != theirs.get(name):
             how = "changed" if name in ours and name in theirs else "added"
             differing[name] = how if name in ours else "removed"
-    return tuple(
-        Difference(name, how)
-        for name, how in differing.items()
-        if not any(
-            other != name and other.startswith((name + "[", name + ".")) for other in differing
-        )
-    )
+    by_another_scheme = [name for name in ("scheme", "hash") if name in differing]
+    if by_another_scheme:  # then everything has another digest
+        return tuple(Difference(name, differing[name]) for name in by_another_scheme)
+    above = {
+        name[:place]
+        for name in differing
+        for place, character in enumerate(name)
+        if character in "[."
+    }
+    return tuple(Difference(name, how) for name, how in differing.items() if name not in above)
 
 
 # Entries, by their headers alone

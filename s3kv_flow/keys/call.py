@@ -145,7 +145,8 @@ class CallKey:
                         return None  # its stream is longer; a text would keep the UTF-8 it is asked for
                 stream = stream_digest((args, kwargs), self.digest)
                 return None if stream is None else self._code() + self._defaults + stream
-        except RecursionError:  # the function reaches something nested deep; see `material`
+        except (RecursionError, TypeError):
+            # The function reaches something nested deep; see `material`. Or a type has no hash.
             pass
         return None
 
@@ -179,6 +180,10 @@ class CallKey:
             return self._material(args, kwargs)
         except RecursionError:
             return on_a_deep_stack(lambda: self._material(args, kwargs))
+        except TypeError:
+            if all(map(_has_hash, map(type, args))):
+                raise
+            raise _without_hash() from None
 
     def _material(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         digest = self.digest
@@ -254,9 +259,26 @@ class CallKey:
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise BindingError(str(error)) from None
+            first = next(iter(self._signature.parameters), "")
+            of_a_method = "; of a method say for which object: Class.method.key(object, ...)"
+            raise BindingError(f"{error}{of_a_method if first == 'self' else ''}") from None
         bound.apply_defaults()
         return bound.arguments
+
+
+def _has_hash(kind: type) -> bool:
+    try:
+        hash(kind)
+    except Exception:  # its metaclass has another idea
+        return False
+    return True
+
+
+def _without_hash() -> UnhashableArgumentError:
+    return UnhashableArgumentError(
+        "the class of an argument has no hash, so it cannot be looked up",
+        way_out="Its metaclass defines __eq__: give it __hash__ = type.__hash__, too.",
+    )
 
 
 def is_short(which: Quick) -> bool:

@@ -207,8 +207,8 @@ def _has_generated_methods(kind: type) -> bool:
 def _is_not_written(function: types.FunctionType, name: str, generated: bool) -> bool:
     """Whether a method was put there by what makes classes, such as a decorator or `enum`."""
     inner = inspect.unwrap(function)
-    if inner is not function and source.is_user_file(function.__code__.co_filename):
-        return function.__code__.co_filename.startswith("<attrs generated")
+    if inner is not function and _is_written_by_user(function):
+        return False
     filename = getattr(inner, "__code__", function.__code__).co_filename
     if filename == source.BY_VALUE:  # generated code looks the same there, but has no text
         file = inner.__globals__.get("__file__")
@@ -222,6 +222,13 @@ def _is_not_written(function: types.FunctionType, name: str, generated: bool) ->
     by = str(inner.__module__).partition(".")[0]
     is_their_name = _is_dunder(name) or name in _GENERATED or name.startswith(_LIBRARIES)
     return is_their_name and by in _MAKERS and not source.is_user_file(filename)
+
+
+def _is_written_by_user(function: types.FunctionType) -> bool:
+    filename = function.__code__.co_filename
+    if filename == source.BY_VALUE:
+        filename = str(function.__globals__.get("__file__"))
+    return source.is_user_file(filename) and not filename.startswith("<attrs generated")
 
 
 def _is_made_by_dataclasses(function: types.FunctionType, name: str) -> bool:

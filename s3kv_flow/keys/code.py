@@ -123,8 +123,19 @@ class Identity:
         self.token(digest)
         assert self._walked is not None
         encoder = Encoder(digest)
-        depends = {_shown(one): token_of(one, encoder) for one in self.depends_on}
-        return {**self._walked.parts, **depends}
+        found = dict(self._walked.parts)
+        for one in self.depends_on:
+            note(found, _shown(one), token_of(one, encoder), encoder)
+        return found
+
+
+def note(parts: dict[str, bytes], what: str, token: bytes, encoder: Encoder) -> None:
+    """Note a part under its name; several of one name, as two lambdas are, together."""
+    known = parts.get(what)
+    if known is None:
+        parts[what] = token
+    elif known != token:
+        parts[what] = encoder.node(b"several", known, token)
 
 
 #: Walks of functions and classes that were met as values, by identity.
@@ -292,6 +303,7 @@ class _Walk:
                 tokens.append(label + self._class(part))
             else:  # a callable object at the root
                 tokens.append(self._data(part, "function"))
+                self._note("what the callable object holds", tokens[-1])
             position += 1
             if position == len(self._parts):
                 tokens += self._asked()
@@ -348,7 +360,9 @@ class _Walk:
         ]
         self._note(f"code of {own}", parts[1])
         if not root:
-            parts += self._defaults(function)
+            defaults = self._defaults(function)
+            self._note(f"defaults of {own}", encoder.node(b"defaults", *defaults))
+            parts += defaults
         for name, cell in zip(code.co_freevars, function.__closure__ or ()):
             value = contents(cell)
             if name in names.written and type(value) in WRITABLE:
@@ -361,8 +375,10 @@ class _Walk:
             for label, token in self._references(function, node):
                 self._note(f"{label}, which {own} reads", token)
                 parts.append(encoder.token(label) + token)
-        parts += self._each(b"attributes", sorted(own_attributes.items()))
-        return encoder.node(b"function", *parts)
+        kept = self._each(b"attributes", sorted(own_attributes.items()))
+        if own_attributes:
+            self._note(f"attributes of {own}", *kept)
+        return encoder.node(b"function", *parts, *kept)
 
     def _note_kept(self, function: types.FunctionType, names: Names) -> None:
         self._attributes |= names.attributes
@@ -407,7 +423,7 @@ class _Walk:
 
     def _note(self, what: str, token: bytes) -> None:
         if not token.startswith(b"u"):  # a reference: what it refers to has notes of its own
-            self.parts[what] = token
+            note(self.parts, what, token, self._encoder)
 
     def _each(self, tag: bytes, items: Iterable[tuple[Any, Any]]) -> list[bytes]:
         encoder = self._encoder
@@ -546,6 +562,8 @@ class _Walk:
         }
         self.guards.classes.append((kind, members, kind.__bases__))
         parts = [encoder.token(name_of(kind)), *map(encoder.token, kind.__bases__)]
+        bases = [encoder.token(name_of(base)) for base in (*kind.__bases__, type(kind))]
+        self._note(f"bases of class {name_of(kind)}", encoder.node(b"bases", *bases))
         for name, descriptor, plain in written(kind):
             if members.get(name) is ANYTHING:
                 continue
@@ -561,6 +579,7 @@ class _Walk:
         if issubclass(kind, enum.Enum):
             values = tuple((name, member.value) for name, member in kind.__members__.items())
             parts.append(self._data(values, kind.__qualname__))
+            self._note(f"members of {name_of(kind)}", parts[-1])
         for name, stated in fields_of(kind):
             # Each by itself: one without a key does not hide what was said beside it.
             about = [self._data(one, f"{kind.__qualname__}.{name}") for one in stated]

@@ -103,7 +103,10 @@ def module_name(name: object, namespace: Mapping[str, Any] | None = None) -> str
         return package[: -len(".__main__")] if package.endswith(".__main__") else package
     file = namespace.get("__file__")
     if file and file.endswith(".py") and not _is_launcher(file):
-        return Path(file).stem
+        # The package tells of a module run with -m that came by cloudpickle.
+        stem = Path(file).stem
+        parts = (namespace.get("__package__"), stem)
+        return ".".join(part for part in parts if part and part != "__main__") or stem
     return "__main__"
 
 

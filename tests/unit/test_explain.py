@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -317,3 +320,121 @@ def test_what_is_nested_deep_is_explained(kv):
         deep = [deep]
     f(deep, 1)
     assert [str(one) for one in f.explain(deep, 2).differences] == ["argument y differs"]
+
+
+def _edited(tmp_path: Path, monkeypatch, edit: tuple[str, str, str]) -> list[str]:
+    """Store a call of a module's `f`, edit the module, and give what then differs."""
+    before, old, new = edit
+    kv = memory_store(local_cache="off")
+    for text in (before, before.replace(old, new)):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        folder.mkdir()
+        (folder / "steps_told.py").write_text(textwrap.dedent(text))
+        monkeypatch.syspath_prepend(folder)
+        sys.modules.pop("steps_told", None)
+        f = kv.cached(importlib.import_module("steps_told").f, name="told")
+        if text is before:
+            f(1)
+    sys.modules.pop("steps_told", None)
+    return [str(one) for one in f.explain(1).differences]
+
+
+@pytest.mark.parametrize(
+    "edit",  # the text, what is in there before and after, and what is named
+    [
+        (
+            "def h(x, s=1): return s\ndef f(x): return h(x)\n",
+            "s=1",
+            "s=2",
+            "defaults of steps_told:h",
+        ),
+        (
+            "import enum\nclass E(enum.Enum):\n    A = 1\ndef f(x): return E.A.value\n",
+            "A = 1",
+            "A = 3",
+            "members of steps_told:E",
+        ),
+        (
+            "class A: pass\nclass B: pass\nclass C(A): pass\ndef f(x): return C() and 1\n",
+            "C(A)",
+            "C(B)",
+            "bases of class steps_told:C",
+        ),
+        (
+            "class M(type): pass\nclass C: pass\ndef f(x): return C() and 1\n",
+            "class C:",
+            "class C(metaclass=M):",
+            "bases of class steps_told:C",
+        ),
+        (
+            "def h(x): return h.k\nh.k = 1\ndef f(x): return h(x)\n",
+            "h.k = 1",
+            "h.k = 2",
+            "attributes of steps_told:h",
+        ),
+        (
+            "a = lambda x: x + 1\nb = lambda x: x + 2\ndef f(x): return a(x) + b(x)\n",
+            "x + 1",
+            "x + 7",
+            "code of steps_told:<lambda>",
+        ),
+        (
+            "def mk(n):\n    def inner(): return n\n    return inner\na = mk(1); b = mk(2)\ndef f(x): return a() + b()\n",
+            "mk(1)",
+            "mk(7)",
+            "n, which steps_told:mk.<locals>.inner closes over",
+        ),
+        (
+            "import functools\ndef d(g):\n    @functools.wraps(g)\n    def w(*a): return g(*a)\n    return w\n"
+            "@d\ndef h(x): return x\ndef f(x): return h(x)\n",
+            "return g(*a)",
+            "return [g(*a)]",
+            "code of steps_told:h",
+        ),
+    ],
+)
+def test_whatever_is_edited_is_named(tmp_path, monkeypatch, edit):
+    *text, expected = edit
+    told = _edited(tmp_path, monkeypatch, tuple(text))
+    assert any(one.startswith(expected) for one in told), told
+
+
+def test_the_nearest_entry_is_that_with_the_fewest_differences(kv):
+    @kv.cached
+    def f(x):
+        return len(x)
+
+    f([1, 9])
+    f([1, 2, *range(100)])
+    assert [str(one) for one in f.explain([1, 2]).differences] == ["argument x[1] differs"]
+
+
+def test_many_differences_are_not_all_printed(kv):
+    @kv.cached
+    def f(x):
+        return len(x)
+
+    f({f"k{n}": n for n in range(150)})
+    lines = str(f.explain({f"k{n}": -n - 1 for n in range(150)})).splitlines()
+    assert lines[-1] == "    - and 110 more"
+    assert len(lines) < 50
+
+
+def test_another_hash_is_the_one_difference(kv):
+    def f(x):
+        return x
+
+    kv.cached(f, name="hashed")(1)
+    other = kv.cached(f, name="hashed", key_hash="blake3")
+    assert [str(one) for one in other.explain(1).differences] == ["hash differs"]
+
+
+def test_of_a_method_the_object_is_asked_for(kv):
+    class C:
+        @kv.cached
+        def m(self, x):
+            return x
+
+    with pytest.raises(TypeError, match=r"Class\.method\.key\(object"):
+        C().m.key(1)
+    assert C.m.key(C(), 1)

@@ -40,7 +40,9 @@ def _installed(value: types.FunctionType, encoder: Encoder) -> bytes:
     if plain_member(found) is value:
         return name
     code = value.__code__
-    parts = [] if os.path.isfile(code.co_filename) else [bytecode_token(code, encoder)]
+    # What travelled by value was of a file, most likely.
+    is_text = code.co_filename == source.BY_VALUE or os.path.isfile(code.co_filename)
+    parts = [] if is_text else [bytecode_token(code, encoder)]
     for cell, held in zip(code.co_freevars, map(contents, value.__closure__ or ())):
         parts.append(encoder.token(cell))
         parts.append(b"missing" if held is MISSING else encoder.attribute(cell, held))

@@ -17,7 +17,7 @@ from s3kv_flow.keys.token import Encoder
 def encode(value: Any, encoder: Encoder) -> bytes | None:
     """Give the token of a sparse matrix or array; None for what else SciPy made."""
     if not sparse.issparse(value):
-        return _distribution(value, encoder)
+        return _tree(value, encoder) or _distribution(value, encoder)
     about = encoder.record(
         b"sparse",
         type(value).__name__ if type(value).__module__.startswith("scipy.") else type(value),
@@ -29,6 +29,14 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
     return encoder.node(
         b"scipy", about, *(as_int64(part, encoder) for part in places), array(data, encoder)
     )
+
+
+def _tree(value: Any, encoder: Encoder) -> bytes | None:
+    """Give the token of a tree of neighbours: its nodes, as it pickles them, have addresses in them."""
+    kind = type(value)
+    if not any(base.__name__ == "cKDTree" for base in kind.__mro__):
+        return None
+    return encoder.record(b"kd tree", kind, value.data, value.leafsize, value.boxsize)
 
 
 def _distribution(value: Any, encoder: Encoder) -> bytes | None:

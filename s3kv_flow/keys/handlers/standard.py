@@ -11,6 +11,7 @@ import logging
 import pathlib
 import re
 import struct
+import sys
 import types
 import typing
 from collections.abc import Callable
@@ -298,7 +299,16 @@ def _tzinfo(value: datetime.tzinfo, encoder: Encoder) -> bytes:
 
 @_for(types.GenericAlias)
 def _alias(value: types.GenericAlias, encoder: Encoder) -> bytes:
-    return encoder.record(b"alias", value.__origin__, value.__args__)
+    unpacked = getattr(value, "__unpacked__", False)  # as in `*tuple[int, ...]`
+    return encoder.record(b"alias", value.__origin__, value.__args__, *([True] if unpacked else []))
+
+
+if sys.version_info >= (3, 12):
+
+    @_for(typing.TypeAliasType)
+    def _named_alias(value: Any, encoder: Encoder) -> bytes:
+        name = module_name(value.__module__), value.__name__
+        return encoder.record(b"named alias", name, value.__type_params__, value.__value__)
 
 
 def _typing(value: Any, encoder: Encoder) -> bytes:
