@@ -157,6 +157,12 @@ def compare(ours: key_parts.Parts, theirs: key_parts.Parts) -> tuple[Difference,
     by_another_scheme = [name for name in ("scheme", "hash") if name in differing]
     if by_another_scheme:  # then everything has another digest
         return tuple(Difference(name, differing[name]) for name in by_another_scheme)
+    if any(_has_cut_code(parts) for parts in (ours, theirs)):
+        differing = {
+            name: how
+            for name, how in differing.items()
+            if how == "changed" or name.startswith("argument ")
+        }
     above = {
         name[:place]
         for name in differing
@@ -164,6 +170,11 @@ def compare(ours: key_parts.Parts, theirs: key_parts.Parts) -> tuple[Difference,
         if character in "[."
     }
     return tuple(Difference(name, how) for name, how in differing.items() if name not in above)
+
+
+def _has_cut_code(parts: key_parts.Parts) -> bool:
+    code = [name for name in parts if not name.startswith("argument ")]
+    return len(code) >= key_parts.CODE_LIMIT
 
 
 # Entries, by their headers alone

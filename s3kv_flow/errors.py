@@ -29,7 +29,10 @@ Each carries what happened, the key it happened to and the way out, and a stable
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
+
+#: A path has no more characters.
+LONGEST_PATH: Final = 1000
 
 __all__ = [
     "AccessDeniedError",
@@ -137,6 +140,11 @@ class UnhashableArgumentError(S3KVError, TypeError):
     def within(self, step: str) -> None:
         """Note one more step of the path, from the inside out."""
         self.path = step + self.path
+        if (
+            len(self.path) > LONGEST_PATH
+        ):  # something nested deep: where it begins, and where it ends
+            half = LONGEST_PATH // 4
+            self.path = f"{self.path[:half]}...{self.path[-half:]}"
 
     def __str__(self) -> str:
         where = f"{self.path}: " if self.path else ""

@@ -550,7 +550,7 @@ class _Walk:
         self.guards.data.append((value, repeated, token))
 
     def _warn(self, text: str) -> None:
-        warnings.warn(text, UnstableKeyWarning, stacklevel=3)
+        warnings.warn(text, UnstableKeyWarning, stacklevel=source.outside())
 
     # Classes
 

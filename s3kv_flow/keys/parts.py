@@ -21,6 +21,7 @@ from s3kv_flow.keys.token import Encoder
 DEPTH: Final = 3
 #: No more names than this.
 LIMIT: Final = 200
+CODE_LIMIT: Final = LIMIT // 2
 _DIGEST_BYTES: Final = 6
 _MAX_TEXT_BYTES: Final = 256 * 1024
 
@@ -41,8 +42,9 @@ def of_call(arguments: Mapping[str, Any], code: Mapping[str, bytes], digest: Dig
     """
     encoder = Encoder(digest)
     parts = {"scheme": SCHEME[:-1].decode(), "hash": digest.name}
-    for name, token in list(code.items())[: LIMIT // 2]:
-        parts[name] = _short(token, digest)
+    # Of many those that are the same however many others there are.
+    chosen = sorted(code, key=lambda name: digest.of(name.encode()))[:CODE_LIMIT]
+    parts |= {name: _short(code[name], digest) for name in code if name in set(chosen)}
     level = [(f"argument {name}", value) for name, value in arguments.items()]
     for _ in range(DEPTH + 1):
         below: list[tuple[str, Any]] = []

@@ -49,6 +49,14 @@ def _not_users() -> tuple[str, ...]:
     return (_PACKAGE, *{os.path.realpath(path) + os.sep for path in paths if path})
 
 
+def outside() -> int:
+    """Give the level of the stack, for the caller's warning, at which somebody called the library."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 @functools.lru_cache(maxsize=4096)
 def is_user_file(filename: str) -> bool:
     """Whether a file is neither the standard library's, an installed package's, nor ours."""

@@ -39,6 +39,9 @@ MOST_ASIDE: Final = 20_000
 #: Values of one of these types have an order of their own, and tuples of such do.
 _SORTABLE: Final = ({str}, {int})
 
+#: What objects say themselves to be made of is followed so deep: it may go on without end.
+MOST_STATED: Final = 10_000
+
 #: Longer text is encoded and hashed so many characters at a time, other buffers so many bytes: the
 #: memory that a key takes does not grow with what is hashed.
 PIECE: Final = 1 << 18
@@ -142,7 +145,7 @@ class Encoder:
 
     __slots__ = (
         *("_aside", "_cyclic", "_in_cycles", "_in_order_by", "_kept", "_lowest", "_memo"),
-        *("_met_cycles", "_ordered", "_stack", "code", "digest"),
+        *("_met_cycles", "_ordered", "_stack", "_stated", "code", "digest"),
     )
 
     def __init__(
@@ -165,6 +168,7 @@ class Encoder:
         self._met_cycles = 0
         self._ordered = False
         self._aside = 0
+        self._stated = 0
 
     def token(self, value: Any) -> bytes:
         """Give the token of any value.
@@ -355,13 +359,35 @@ class Encoder:
             )
         return token
 
+    def stated(self, encode: Callable[[], bytes]) -> bytes:
+        """Give the token of an object by what it says itself to be made of.
+
+        Raises
+        ------
+        UnhashableArgumentError
+            It goes on without end, as where any attribute that is asked for is made.
+        """
+        self._stated += 1
+        try:
+            if self._stated > MOST_STATED:
+                raise UnhashableArgumentError(
+                    "what it says itself to be made of goes on without end",
+                    way_out="Leave it out with ignore=(...), say what to hash with key=..., or "
+                    "teach its type with __s3kv_key__ or s3kv_flow.register_key.",
+                )
+            return encode()
+        finally:
+            self._stated -= 1
+
     def _inexact(self, value: Any) -> bytes:
         """Give the token of a value whose exact type has no handler."""
         kind = type(value)
         own = getattr(kind, "__s3kv_key__", None)
         if own is not None:
             try:
-                return self.node(b"own", self.token(kind), self.token(own(value)))
+                return self.stated(
+                    lambda: self.node(b"own", self.token(kind), self.token(own(value)))
+                )
             except UnhashableArgumentError as error:
                 error.within(".__s3kv_key__()")
                 raise

@@ -438,3 +438,11 @@ def test_of_a_method_the_object_is_asked_for(kv):
     with pytest.raises(TypeError, match=r"Class\.method\.key\(object"):
         C().m.key(1)
     assert C.m.key(C(), 1)
+
+
+def test_one_global_more_among_many_is_not_called_gone(tmp_path, monkeypatch):
+    names = [f"V{n}" for n in range(150)]
+    text = "".join(f"{name} = {n}\n" for n, name in enumerate(names))
+    text += f"W = 1\ndef f(x): return [{', '.join(names)}]\n"
+    told = _edited(tmp_path, monkeypatch, (text, "[V0,", "[W, V0,"))
+    assert not any("gone" in one for one in told), told

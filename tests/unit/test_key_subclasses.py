@@ -12,6 +12,7 @@ import functools
 import ipaddress
 import pickle
 import random
+import subprocess
 import sys
 import time
 import types
@@ -20,10 +21,12 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+import jsonschema
 import pydantic
 import pytest
 
-from s3kv_flow.errors import UnhashableArgumentError
+from s3kv_flow import register_key
+from s3kv_flow.errors import ConfigurationError, UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys.token import Encoder
 from s3kv_flow.testing import assert_different_keys, assert_same_key
 
@@ -273,3 +276,79 @@ def test_values_survive_pickling() -> None:
         base, args = BASES[name]
         value = base(*args)
         assert_same_key(value, pickle.loads(pickle.dumps(value)))
+
+
+def test_what_answers_every_name_is_refused_in_bounded_time() -> None:
+    script = """
+import resource, time
+from unittest import mock
+from s3kv_flow import register_key
+from s3kv_flow.errors import ConfigurationError, UnhashableArgumentError, UnstableKeyWarning
+from s3kv_flow.keys.call import CallKey
+from s3kv_flow.keys.code import Identity
+
+class Builder:
+    def __init__(self, path=()): self.path = path
+    def __getattr__(self, name): return Builder((*self.path, name))
+    def __call__(self, *args): return Builder((*self.path, args))
+
+class Endless:
+    def __getstate__(self): return {"next": Endless()}
+
+class Own:
+    def __s3kv_key__(self): return Own()
+
+def f(x): return x
+
+keys = CallKey(f, Identity(f))
+for value in (Builder(), mock.call(1), Endless(), Own()):
+    try:
+        keys.of((value,), {})
+    except UnhashableArgumentError as error:
+        assert len(str(error)) < 3000
+assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1_500_000  # in KiB
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+def test_schemas_have_one_key_in_every_process() -> None:
+    script = """
+import jsonschema
+from s3kv_flow.testing.keys import token
+schema = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"$ref": "#/properties/a"}}}
+print(token(jsonschema.Draft202012Validator(schema)))
+"""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", script], check=True, capture_output=True, timeout=60
+        ).stdout
+        for _ in range(3)
+    }
+    assert len(found) == 1
+    assert_different_keys(
+        *(jsonschema.Draft202012Validator({"type": kind}) for kind in ("object", "array"))
+    )
+
+
+def test_a_type_of_the_librarys_cannot_be_taught_by_name_either() -> None:
+    for name in ("builtins.int", "collections.OrderedDict", "datetime.datetime", "decimal.Decimal"):
+        with pytest.raises(ConfigurationError, match="part of the library's scheme"):
+            register_key(name, str)
+
+
+def test_a_warning_points_at_who_called() -> None:
+    class Odd:
+        def __init__(self) -> None:
+            self.x = object()
+
+        def __reduce__(self) -> Any:
+            return Unordered, (id(self),)
+
+    with pytest.warns(UnstableKeyWarning) as warned:
+        Encoder().token([Odd()])
+    assert warned[0].filename == __file__
+
+
+class Unordered:
+    def __init__(self, x: Any) -> None:
+        self.x = x

@@ -45,7 +45,8 @@ def register_key(kind: type[T] | str, key: Callable[[T], Any]) -> None:
     package = (kind if isinstance(kind, str) else kind.__module__).partition(".")[0]
     if package in OF_THE_STANDARD_LIBRARY:
         BY_PACKAGE[package]()
-    if kind in EXACT or kind in SCALARS:
+    own = {**EXACT, **SCALARS}
+    if kind in own or kind in {f"{one.__module__}.{one.__qualname__}" for one in own}:
         raise ConfigurationError(
             f"the key of {kind!r} is part of the library's scheme",
             way_out="Wrap the value in a type of your own, or use key=.",
@@ -56,7 +57,7 @@ def register_key(kind: type[T] | str, key: Callable[[T], Any]) -> None:
 #: Packages that have a module here.
 WITH_A_MODULE: Final = (
     *("dask", "msgspec", "numpy", "pandas", "polars", "pyarrow", "pydantic"),
-    *("scipy", "sklearn", "torch", "wrapt"),
+    *("rpds", "scipy", "sklearn", "torch", "wrapt"),
 )
 #: Packages of which `values` has some types.
 OF_THE_STANDARD_LIBRARY: Final = ("decimal", "fractions", "ipaddress", "random", "uuid")

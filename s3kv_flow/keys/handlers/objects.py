@@ -18,7 +18,7 @@ from typing import Any, Final
 from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys.columns import NotToldError, Told
 from s3kv_flow.keys.digest import Digest
-from s3kv_flow.keys.source import module_name
+from s3kv_flow.keys.source import module_name, outside
 from s3kv_flow.keys.state import Layout, Layouts, slots_of, state_of
 from s3kv_flow.keys.token import FALLBACKS, TOLD_BY_CLASS, Encoder
 
@@ -53,6 +53,13 @@ def _is_builtin(kind: type) -> bool:
 
 def by_reduce(value: Any, encoder: Encoder) -> bytes:
     """Walk what pickling would write of an object, without pickle's own artefacts."""
+    kind = type(value)
+    if _reducing_class(kind) is None and not hasattr(kind, "__getattr__"):
+        return _by_reduce(value, encoder)
+    return encoder.stated(lambda: _by_reduce(value, encoder))
+
+
+def _by_reduce(value: Any, encoder: Encoder) -> bytes:
     kind = type(value)
     reduced = _reduced(value)
     if isinstance(reduced, str):
@@ -299,7 +306,7 @@ def _reduce(value: Any, encoder: Encoder) -> bytes | None:
             f"a {kind.__module__}.{kind.__qualname__} has another key once it was pickled, so it "
             "may have another in each process; teach it with __s3kv_key__ or s3kv_flow.register_key",
             UnstableKeyWarning,
-            stacklevel=2,
+            stacklevel=outside(),
         )
     return token
 
