@@ -40,7 +40,7 @@ MOST_ASIDE: Final = 20_000
 _SORTABLE: Final = ({str}, {int})
 
 #: What objects say themselves to be made of is followed so deep: it may go on without end.
-MOST_STATED: Final = 10_000
+MOST_STATED: Final = 2000
 
 #: Longer text is encoded and hashed so many characters at a time, other buffers so many bytes: the
 #: memory that a key takes does not grow with what is hashed.

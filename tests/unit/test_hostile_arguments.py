@@ -96,7 +96,7 @@ def test_code_that_fails_is_named_and_the_function_runs(step, kind, caplog):
 
 @pytest.mark.parametrize("kind", [EndlessState, EndlessKey])
 def test_what_never_ends_is_refused(step, kind):
-    with pytest.raises(s3kv.UnhashableArgumentError, match="nested too deep"):
+    with pytest.raises(s3kv.UnhashableArgumentError, match="goes on without end"):
         step.key(kind())
 
 

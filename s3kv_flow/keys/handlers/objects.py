@@ -54,9 +54,19 @@ def _is_builtin(kind: type) -> bool:
 def by_reduce(value: Any, encoder: Encoder) -> bytes:
     """Walk what pickling would write of an object, without pickle's own artefacts."""
     kind = type(value)
-    if _reducing_class(kind) is None and not hasattr(kind, "__getattr__"):
-        return _by_reduce(value, encoder)
-    return encoder.stated(lambda: _by_reduce(value, encoder))
+    if _states_itself(kind):
+        return encoder.stated(lambda: _by_reduce(value, encoder))
+    return _by_reduce(value, encoder)
+
+
+def _states_itself(kind: type) -> bool:
+    """Whether code of the class makes up what is pickled, perhaps another object each time."""
+    above = _reducing_class(kind)
+    if above is not None and not (
+        _is_of_python(above) or _is_of_attrs(above) or _is_of_pydantic(above)
+    ):
+        return True
+    return any("__getattr__" in vars(base) for base in kind.__mro__ if not _is_of_pydantic(base))
 
 
 def _by_reduce(value: Any, encoder: Encoder) -> bytes:
