@@ -136,7 +136,11 @@ def key_of(target: str, given: dict[str, Any]) -> str:
     return str(function.key(*given["args"], **given["kwargs"]))
 
 
-@click.command()
+#: So that ``-1`` is an argument of the function.
+_NUMBERS: Final = {"ignore_unknown_options": True}
+
+
+@click.command(context_settings=_NUMBERS)
 @_target
 @_arguments
 @as_json
@@ -168,7 +172,7 @@ def explain(target: str, arguments: tuple[str, ...], as_json: bool) -> None:
     sys.exit(0 if explanation.hit else 1)
 
 
-@click.command("check-key")
+@click.command("check-key", context_settings=_NUMBERS)
 @_target
 @_arguments
 @as_json
@@ -231,7 +235,7 @@ def _cannot_be_keyed(function: Any, error: Exception) -> ConfigurationError:
     is_about_arguments = isinstance(error, TypeError)
     return ConfigurationError(
         str(error) if is_about_arguments else f"{type(error).__name__}: {error}",
-        way_out=f"{takes}; each argument is JSON, or else text, after -- if it begins with -."
+        way_out=f"{takes}; each argument is JSON, or else text."
         if is_about_arguments
         else "The function's key= or an argument's own code raised it.",
     )

@@ -30,13 +30,17 @@ from s3kv_flow.errors import (
     MergeError,
     MissError,
     S3KVError,
+    UnhashableArgumentError,
 )
 
 NO, USAGE, STORE = 1, 2, 3
 
 
 _REFUSED = (KeyNotFoundError, MissError, KeyLockedError, ConflictError)
-_MISUSED = (ConfigurationError, InvalidKeyError, InvalidTagError, MergeError)
+_MISUSED = (
+    *(ConfigurationError, InvalidKeyError, InvalidTagError, MergeError),
+    UnhashableArgumentError,
+)
 
 
 class _InOrder(click.Group):

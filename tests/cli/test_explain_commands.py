@@ -197,3 +197,9 @@ def test_text_with_an_equals_sign_is_text(odd):
     status, said = odd("explain", "odd:equals", "a=b")
     assert status == 1, said
     assert said.startswith("miss:")
+
+
+def test_a_negative_number_is_an_argument(odd):
+    status, said = odd("explain", "odd:equals", "-1")
+    assert status == 1, said
+    assert said.startswith("miss:")

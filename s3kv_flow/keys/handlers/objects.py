@@ -7,19 +7,25 @@ import copyreg
 import dataclasses
 import io
 import pickle
-import sys
 import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable
 from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys.columns import NotToldError, Told
 from s3kv_flow.keys.digest import Digest
+from s3kv_flow.keys.pickling import (
+    REDUCING,
+    Pickling,
+    pickling_of,
+    really_held,
+    reducer_of,
+    unknown_to_pickling,
+)
 from s3kv_flow.keys.source import module_name, outside
-from s3kv_flow.keys.state import Layout, Layouts, slots_of, state_of
+from s3kv_flow.keys.state import Layout, Layouts, state_of
 from s3kv_flow.keys.token import FALLBACKS, TOLD_BY_CLASS, Encoder
 
 
@@ -54,29 +60,20 @@ def _is_builtin(kind: type) -> bool:
 def by_reduce(value: Any, encoder: Encoder) -> bytes:
     """Walk what pickling would write of an object, without pickle's own artefacts."""
     kind = type(value)
-    if _states_itself(kind):
-        return encoder.stated(lambda: _by_reduce(value, encoder))
-    return _by_reduce(value, encoder)
+    way = pickling_of(kind)
+    if way.states_itself:
+        return encoder.stated(lambda: _by_reduce(value, way, encoder))
+    return _by_reduce(value, way, encoder)
 
 
-def _states_itself(kind: type) -> bool:
-    """Whether code of the class makes up what is pickled, perhaps another object each time."""
-    above = _reducing_class(kind)
-    if above is not None and not (
-        _is_of_python(above) or _is_of_attrs(above) or _is_of_pydantic(above)
-    ):
-        return True
-    return any("__getattr__" in vars(base) for base in kind.__mro__ if not _is_of_pydantic(base))
-
-
-def _by_reduce(value: Any, encoder: Encoder) -> bytes:
+def _by_reduce(value: Any, way: Pickling, encoder: Encoder) -> bytes:
     kind = type(value)
     reduced = _reduced(value)
     if isinstance(reduced, str):
         module = module_name(getattr(value, "__module__", None) or kind.__module__)
         return encoder.node(b"global", encoder.token(kind), *map(encoder.token, (module, reduced)))
     function, arguments, state, items, pairs = reduced
-    own = _unknown_to_reduce(value, state)
+    own = unknown_to_pickling(value, way, state) if way.forgets else {}
     return encoder.node(
         b"reduce" if not own else b"reduce, and more",
         *([attributes(own, encoder)] if own else []),
@@ -93,7 +90,7 @@ def _reduced(value: Any) -> str | tuple[Any, tuple[Any, ...], Any, Any, Any]:
     """Give what pickling would write of an object; None for a function that makes it the ordinary way."""
     kind = type(value)
     try:
-        known = _reducer(kind)
+        known = reducer_of(kind)
         reduced = value.__reduce_ex__(4) if known is None else known(value)
     except (UnhashableArgumentError, RecursionError, MemoryError):
         raise
@@ -110,109 +107,9 @@ def _reduced(value: Any) -> str | tuple[Any, tuple[Any, ...], Any, Any, Any]:
         arguments = arguments[1:]  # the first is the class
     if function in _ORDINARY:
         function = None
-    if _reducing_class(kind) is None or _is_of_python(_reducing_class(kind)):
-        items, pairs = _really_held(value, items, pairs)
+    if (items is not None or pairs is not None) and pickling_of(kind).is_by_python:
+        items, pairs = really_held(value, items, pairs)
     return function, arguments, state, items, pairs
-
-
-def _really_held(value: Any, items: Any, pairs: Any) -> tuple[Any, Any]:
-    """Give what a container holds, whatever a subclass lets be seen when it is gone through."""
-    if items is not None:
-        for base in (list, collections.deque):
-            if isinstance(value, base):
-                items = base.__iter__(value)  # type: ignore[arg-type]
-    if pairs is not None and isinstance(value, dict):
-        ordered = isinstance(value, collections.OrderedDict)
-        pairs = iter((collections.OrderedDict if ordered else dict).items(value))
-    return items, pairs
-
-
-def _reducing_class(kind: type) -> Any:
-    """Give the class that says what pickling writes of objects of a class; None where Python does."""
-    if _reducer(kind) is not None:
-        return kind
-    for base in kind.__mro__[:-1]:
-        if any(name in vars(base) for name in _REDUCING):
-            return base
-    return None
-
-
-_REDUCING: Final = ("__reduce__", "__reduce_ex__", "__getstate__")
-
-
-def _is_of_python(kind: type) -> bool:
-    return str(kind.__module__).partition(".")[0] in sys.stdlib_module_names
-
-
-def _unknown_to_reduce(value: Any, state: Any) -> dict[str, Any]:
-    """Give the attributes of an object that the class above, which says what is pickled, does not know."""
-    kind = type(value)
-    if not _forgets(kind):
-        return {}
-    above = _reducing_class(kind)
-    known = set(state) if isinstance(state, dict) else set()
-    if isinstance(state, tuple):
-        known.update(*(one for one in state if isinstance(one, dict)))
-    if _is_of_attrs(above):
-        known |= _names_of_attrs(above)
-    if _is_of_pydantic(above):
-        held = {
-            name: getattr(value, name) for name in _slots_below(kind, above) if hasattr(value, name)
-        }
-    else:
-        held = state_of(value)
-    return {name: one for name, one in held.items() if name not in known}
-
-
-#: By class: whether pickling may leave out what its objects hold.
-_forgetting: weakref.WeakKeyDictionary[type, bool] = weakref.WeakKeyDictionary()
-
-
-def _forgets(kind: type) -> bool:
-    known = _forgetting.get(kind)
-    if known is None:
-        known = _forgetting[kind] = _may_forget(kind)
-    return known
-
-
-def _may_forget(kind: type) -> bool:
-    above = _reducing_class(kind)
-    if above is None:
-        return False
-    if _is_of_attrs(above):
-        slots = {name for name, _ in slots_of(kind)}
-        return bool(kind.__dictoffset__) or not slots <= _names_of_attrs(above)
-    if _is_of_pydantic(above):
-        return bool(_slots_below(kind, above))
-    return _is_of_python(above) and not _is_of_python(kind)
-
-
-def _is_of_pydantic(kind: type) -> bool:
-    return str(kind.__module__).startswith("pydantic.")
-
-
-def _slots_below(kind: type, above: type) -> list[str]:
-    below = set(kind.__mro__) - set(above.__mro__)
-    return [name for name, member in slots_of(kind) if member.__objclass__ in below]
-
-
-def _is_of_attrs(kind: type) -> bool:
-    """Whether attrs wrote what is pickled of a class with slots: its own fields."""
-    written = vars(kind).get("__getstate__")
-    return hasattr(kind, "__attrs_attrs__") and (
-        getattr(written, "__module__", None) != kind.__module__
-        or getattr(written, "__qualname__", "").endswith("slots_getstate")
-    )
-
-
-def _names_of_attrs(kind: type) -> set[str]:
-    return {"__weakref__", *(field.name for field in getattr(kind, "__attrs_attrs__", ()))}
-
-
-def _reducer(kind: type) -> Callable[[Any], Any] | None:
-    """Give what was registered to reduce a type, which pickling asks first."""
-    # tblib registers one for every exception that there is, when some other package imports it.
-    return None if issubclass(kind, BaseException) else copyreg.dispatch_table.get(kind)
 
 
 _ORDINARY: Final = (copyreg.__newobj__, copyreg.__newobj_ex__, copyreg._reconstructor)  # type: ignore[attr-defined]
@@ -220,7 +117,7 @@ _ORDINARY: Final = (copyreg.__newobj__, copyreg.__newobj_ex__, copyreg._reconstr
 
 def _told_by_reduce(kind: type, encoder: Encoder) -> Told | None:
     """Give how objects of one class are told by what pickling would write of them."""
-    if _is_read_once(kind) or _is_of_this_process(kind) or _forgets(kind):
+    if _is_read_once(kind) or _is_of_this_process(kind) or pickling_of(kind).forgets:
         return None
     digest = encoder.digest
     layouts = Layouts()
@@ -357,10 +254,10 @@ def attributes(held: dict[Any, Any], encoder: Encoder) -> bytes:
 
 def _reduces(kind: type) -> bool:
     """Whether a class says itself what makes its state."""
-    return _reducer(kind) is not None or any(
+    return reducer_of(kind) is not None or any(
         name in vars(base)
         for base in kind.__mro__[:-1]
-        for name in _REDUCING
+        for name in REDUCING
         if base.__module__ != "dataclasses" and not _slots_getstate(base, name)
     )
 
