@@ -605,7 +605,7 @@ class _Comparing(_Walk):
 def _read(part: Any, what: str) -> Any:
     """Give what does not count by itself of a function or a class, if it has such."""
     if isinstance(part, type):
-        return getattr(part, "__doc__", None) if what == "__doc__" else None
+        return source.docstring_of(part) if what == "__doc__" else None
     if not isinstance(part, types.FunctionType):
         return None
     inner: Any = inspect.unwrap(part)

@@ -103,8 +103,8 @@ def _collect_names(code: types.CodeType, node: ast.AST | None) -> Names:
             bare.add(part.id)
     named = bare | attributes if node is not None else set(code.co_names)
     if node is not None:
+        read |= _with_dead_code(node) - _locals(code)
         read -= _only_annotated(node)
-        read |= _in_asserts(node) - _locals(code)
     return Names(
         tuple(sorted(read)),
         {name: tuple(sorted(found)) for name, found in chains.items()},
@@ -136,19 +136,26 @@ def _imports_of(code: types.CodeType) -> Iterator[tuple[int, str]]:
             yield from _imports_of(one)
 
 
-def _in_asserts(node: ast.AST) -> set[str]:
-    """Give the names that are read where Python with or without -O has no code: they count in both."""
-    found: set[str] = set()
-    for part in ast.walk(node):
-        is_debug = isinstance(part, (ast.If, ast.IfExp)) and any(
-            isinstance(name, ast.Name) and name.id == "__debug__" for name in ast.walk(part.test)
-        )
-        if is_debug or isinstance(part, ast.Assert):
-            names = [name for name in ast.walk(part) if isinstance(name, ast.Name)]
-            given = {one.arg for one in ast.walk(part) if isinstance(one, ast.arg)}
-            stored = {name.id for name in names if not isinstance(name.ctx, ast.Load)}
-            found |= {name.id for name in names} - stored - given
-    return found
+def _with_dead_code(node: Any) -> set[str]:
+    """Give all names that a function reads, where Python has no code for some of it with or without -O.
+
+    What follows an ``if __debug__: return`` is such, too.
+    """
+    body = node.body if isinstance(node.body, list) else [node.body]
+    parts = [part for one in body for part in ast.walk(one)]
+    names = [part for part in parts if isinstance(part, ast.Name)]
+    if not any(isinstance(part, ast.Assert) for part in parts) and not any(
+        name.id == "__debug__" for name in names
+    ):
+        return set()
+    stored = {name.id for name in names if not isinstance(name.ctx, ast.Load)}
+    given = {part.arg for part in parts if isinstance(part, ast.arg)}
+    caught = {part.name for part in parts if isinstance(part, ast.ExceptHandler)}
+    defined = {part.name for part in parts if isinstance(part, _DEFINITIONS)}
+    return {name.id for name in names} - stored - given - caught - defined
+
+
+_DEFINITIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def _locals(code: types.CodeType) -> set[str]:

@@ -12,6 +12,7 @@ import ast
 import dataclasses
 import functools
 import importlib.util
+import inspect
 import linecache
 import os
 import re
@@ -386,6 +387,23 @@ def module_text(name: str) -> ModuleText | None:
             code = spec.loader.get_code(name)  # type: ignore[union-attr]
             codes = (code,) if code is not None else ()
     return ModuleText(package, codes=codes, unloaded="" if module else file)
+
+
+def docstring_of(kind: type) -> str | None:
+    """Give the docstring of a class as it is written, whether or not Python has left it out.
+
+    Python 3.13 takes the indentation away.
+    """
+    known = module_text(kind.__module__)
+    node: Any = known.tree if known is not None else None
+    for name in kind.__qualname__.split("."):
+        inside = node.body if node is not None else ()
+        found = (one for one in inside if isinstance(one, ast.ClassDef) and one.name == name)
+        node = next(found, None)
+    if node is not None:
+        return ast.get_docstring(node)
+    stated = getattr(kind, "__doc__", None)
+    return inspect.cleandoc(stated) if isinstance(stated, str) else None
 
 
 def _codes_in(module: types.ModuleType) -> Iterator[types.CodeType]:

@@ -556,10 +556,12 @@ def test_asserts_count_the_same_with_and_without_them(tmp_path: Path) -> None:
     (tmp_path / "steps_asserting.py").write_text(
         textwrap.dedent("""
             LIMIT = 3
+            OTHER = [1]
             def check(x): return x < LIMIT
             def f(x):
                 assert check(x) and all(one < LIMIT for one in [x])
                 if not __debug__: return LIMIT
+                if x > 100: raise ValueError(sum(one for one in OTHER))
                 return x
         """)
     )
@@ -749,3 +751,24 @@ def test_what_an_adapter_is_of_counts(tmp_path: Path) -> None:
         def f(x): return adapter.validate_python(["1"])
         """
     assert _key(tmp_path / "a", text)[0] != _key(tmp_path / "b", text.replace("[int]", "[str]"))[0]
+
+
+def test_the_docstring_of_a_class_that_is_read_counts_the_same_without_docstrings(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "m.py").write_text(
+        textwrap.dedent('''
+            class C:
+                """one
+
+                    indented
+                """
+                class Inner:
+                    """inner"""
+                    def d(self): return self.__doc__
+                def d(self): return self.__doc__
+            def f(x): return C().d(), C.Inner().d()
+        ''')
+    )
+    script = "from m import f\nprint(key(f))"
+    assert _run(tmp_path, script) == _run(tmp_path, script, "-OO")
