@@ -89,7 +89,7 @@ _HEAP_TYPE = 1 << 9
 
 
 def _is_cached(kind: type, name: Any) -> bool:
-    if name in _OF_LIBRARIES:
+    if name in _OF_LIBRARIES or name == "__doc__":  # copied from a function, as `toolz.curry` does
         return True
     package = _CACHES.get(name)
     if package and any(str(base.__module__).partition(".")[0] == package for base in kind.__mro__):

@@ -140,9 +140,10 @@ def test_every_value_is_right_and_nothing_is_left_behind(
 
 def look_at(reports: list[dict[str, Any]]) -> None:
     assert sum(report["calls"] for report in reports) > 200, reports
+    # On a busy machine one that was killed may have begun again shortly before the end.
+    assert sum(report["calls"] > 0 for report in reports) >= len(reports) - 1, reports
     for report in reports:
         assert report["wrong"] == [], report
-        assert report["calls"] > 0, report  # some began shortly before the end
         assert report["held"] == [], "\n".join([str(report["held"]), *report["stacks"]])
         assert report["flying"] == 0, report
         assert report["threads"] < 60, report

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import json
 import py_compile
 import re
 import subprocess
 import sys
 import textwrap
+import threading
+import urllib.parse
 import warnings
 import zipfile
 from pathlib import Path
@@ -17,7 +21,7 @@ import pytest
 
 from s3kv_flow.keys.call import CallKey
 from s3kv_flow.keys.code import Identity
-from s3kv_flow.testing import memory_store
+from s3kv_flow.testing import assert_different_keys, assert_same_key, memory_store
 
 #: By name: the text of a module with a function `f`, what stands in it before, and what after.
 #: Further files begin with a line ``# file: NAME``.
@@ -772,3 +776,25 @@ def test_the_docstring_of_a_class_that_is_read_counts_the_same_without_docstring
     )
     script = "from m import f\nprint(key(f))"
     assert _run(tmp_path, script) == _run(tmp_path, script, "-OO")
+
+
+class _Copying:
+    def __init__(self, function: Any) -> None:
+        self.__doc__ = function.__doc__
+        self.function = function
+
+
+def test_what_an_object_copied_of_a_docstring_does_not_count() -> None:
+    one, other = _Copying(_adds), _Copying(_adds)
+    other.__doc__ = "as with -OO, or edited"
+    assert_same_key(one, other)
+
+
+def test_what_the_standard_library_keeps_results_of_counts_by_name() -> None:
+    def f(x: str) -> Any:
+        return urllib.parse.urlsplit(x), threading.Lock()
+
+    names = {"urlsplit": urllib.parse.urlsplit, "Lock": threading.Lock}
+    assert_different_keys(*names.values())
+    assert_same_key(functools.lru_cache(json.loads), json.loads)
+    assert CallKey(f, Identity(f)).of(("x",), {})

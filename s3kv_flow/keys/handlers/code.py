@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 import sys
+import threading
 import types
 import typing
 from typing import Any, Final
@@ -37,6 +39,8 @@ def _installed(value: types.FunctionType, encoder: Encoder) -> bytes:
     found: Any = sys.modules.get(value.__module__)
     for part in value.__qualname__.split("."):
         found = vars(found).get(part) if isinstance(found, (type, types.ModuleType)) else None
+    if isinstance(found, functools._lru_cache_wrapper):
+        found = found.__wrapped__
     if plain_member(found) is value:
         return name
     code = value.__code__
@@ -70,6 +74,8 @@ _SPECIAL: Final[tuple[Any, ...]] = (typing.Any, typing.Annotated)
 def _class_handler(value: type, encoder: Encoder) -> bytes:
     if any(value is one for one in _SPECIAL):
         return encoder.record(b"typing special", f"typing.{value.__name__}")
+    if value is threading.Lock:  # a builtin function before Python 3.13
+        return encoder.node(b"threading.Lock")
     if not source.is_user_module(value.__module__) and not _is_nobodys(value):
         return encoder.record(b"installed", public_name(value))
     return code_token(value, encoder)

@@ -12,6 +12,7 @@ import pathlib
 import re
 import struct
 import sys
+import threading
 import types
 import typing
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys.classes import plain_member
 from s3kv_flow.keys.columns import Told, placed
 from s3kv_flow.keys.handlers.objects import attributes, by_reduce
-from s3kv_flow.keys.source import module_name
+from s3kv_flow.keys.source import is_user_function, module_name
 from s3kv_flow.keys.state import state_of
 from s3kv_flow.keys.token import BY_BASE, EXACT, PIECE, TOLD, Encoder, Handler
 
@@ -369,6 +370,8 @@ def _method(value: types.MethodType, encoder: Encoder) -> bytes:
 
 @_for(types.BuiltinFunctionType)
 def _builtin(value: types.BuiltinFunctionType, encoder: Encoder) -> bytes:
+    if value is threading.Lock:  # a class since Python 3.13
+        return encoder.node(b"threading.Lock")
     owner: Any = value.__self__
     if owner is None or isinstance(owner, types.ModuleType):
         module = owner.__name__ if owner is not None else value.__module__
@@ -383,7 +386,12 @@ def _descriptor(value: Any, encoder: Encoder) -> bytes:
 
 @_for(functools._lru_cache_wrapper)
 def _lru_cache(value: Any, encoder: Encoder) -> bytes:
-    return encoder.record(b"lru_cache", value.__wrapped__)
+    wrapped = value.__wrapped__
+    if isinstance(wrapped, types.FunctionType) and not is_user_function(wrapped):
+        return encoder.token(
+            wrapped
+        )  # which functions the standard library keeps results of varies
+    return encoder.record(b"lru_cache", wrapped)
 
 
 @_for(functools.singledispatchmethod)
