@@ -387,7 +387,8 @@ class _Walk:
             known = {**function.__globals__, **dict(cells)}
             for name, attribute in names.kept:
                 owner = known.get(name)
-                if isinstance(owner, (types.FunctionType, type)):
+                # Python itself reads those with names of its own.
+                if isinstance(owner, (types.FunctionType, type)) and not attribute.startswith("__"):
                     self._kept.add((id(owner), attribute))
 
     def _defaults(self, function: types.FunctionType) -> list[bytes]:
