@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
@@ -52,10 +54,9 @@ _arguments = click.argument("arguments", nargs=-1, metavar="[ARGUMENT]...")
 
 def _given(function: Any, arguments: tuple[str, ...]) -> dict[str, Any]:
     """Read arguments: JSON where it is JSON, else text; ``name=...`` by keyword, if there is such."""
-    try:
+    parameters: Mapping[str, inspect.Parameter] = {}
+    with suppress(TypeError, ValueError):  # some builtins do not tell
         parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        parameters = {}  # type: ignore[assignment]
     takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
     args, kwargs = [], {}
     for text in arguments:
@@ -260,4 +261,9 @@ def _run(arguments: list[str], folder: str, environment: dict[str, str]) -> str:
             way_out="Give the arguments that the function takes: JSON, or else text.",
         )
     found = [line for line in done.stdout.splitlines() if line.startswith(_MARK)]
+    if not found:
+        raise ConfigurationError(
+            "the key could not be computed: the interpreter ended before",
+            way_out="See whether the module ends it as it is imported.",
+        )
     return found[-1].removeprefix(_MARK)

@@ -43,8 +43,8 @@ def of_call(arguments: Mapping[str, Any], code: Mapping[str, bytes], digest: Dig
     encoder = Encoder(digest)
     parts = {"scheme": SCHEME[:-1].decode(), "hash": digest.name}
     # Of many those that are the same however many others there are.
-    chosen = sorted(code, key=lambda name: digest.of(name.encode()))[:CODE_LIMIT]
-    parts |= {name: _short(code[name], digest) for name in code if name in set(chosen)}
+    chosen = set(sorted(code, key=lambda name: digest.of(name.encode()))[:CODE_LIMIT])
+    parts |= {name: _short(token, digest) for name, token in code.items() if name in chosen}
     level = [(f"argument {name}", value) for name, value in arguments.items()]
     for _ in range(DEPTH + 1):
         below: list[tuple[str, Any]] = []

@@ -411,7 +411,7 @@ def _codes_in(module: types.ModuleType) -> Iterator[types.CodeType]:
     for _, held in sorted(vars(module).items()):
         members = [held, *vars(held).values()] if isinstance(held, type) else [held]
         for one in members:
-            function = getattr(one, "__func__", one)
+            function = one.__func__ if isinstance(one, (staticmethod, classmethod)) else one
             if isinstance(function, types.FunctionType) and function.__module__ == module.__name__:
                 yield function.__code__
 
@@ -439,9 +439,18 @@ def remember_loaded() -> None:
     for name, module in list(sys.modules.items()):
         if name not in _seen_modules:
             _seen_modules.add(name)
-            file = getattr(module, "__file__", None)
-            if isinstance(file, str) and file.endswith(".py") and is_user_file(file):
+            file = _file_of(module)
+            if file is not None and file.endswith(".py") and is_user_file(file):
                 _stamps.setdefault(file, stamp_of(file))
+
+
+def _file_of(module: Any) -> str | None:
+    # To ask a module that is loaded when it is first used (`importlib.util.LazyLoader`) would load it.
+    try:
+        file = object.__getattribute__(module, "__dict__").get("__file__")
+    except AttributeError:
+        return None
+    return file if isinstance(file, str) else None
 
 
 #: By name, the text that a module was made from, and its spec: a reload gives it another.

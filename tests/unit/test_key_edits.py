@@ -798,3 +798,18 @@ def test_what_the_standard_library_keeps_results_of_counts_by_name() -> None:
     assert_different_keys(*names.values())
     assert_same_key(functools.lru_cache(json.loads), json.loads)
     assert CallKey(f, Identity(f)).of(("x",), {})
+
+
+def test_decorating_loads_no_module_that_waits_for_its_first_use(tmp_path: Path) -> None:
+    (tmp_path / "waiting.py").write_text("raise AssertionError('loaded')\n")
+    script = """
+        import importlib.util
+        spec = importlib.util.find_spec("waiting")
+        loader = importlib.util.LazyLoader(spec.loader)
+        spec.loader = loader
+        module = sys.modules["waiting"] = importlib.util.module_from_spec(spec)
+        loader.exec_module(module)
+        def f(x): return x
+        print(len(key(f)))
+        """
+    assert _run(tmp_path, script) == ["32"]
