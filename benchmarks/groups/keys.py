@@ -21,7 +21,7 @@ from measure import Row, compare
 
 from s3kv_flow.keys import handlers  # noqa: F401 - teaches the encoder all types
 from s3kv_flow.keys.call import CallKey
-from s3kv_flow.keys.code import Identity
+from s3kv_flow.keys.identity import Identity
 from s3kv_flow.keys.token import Encoder
 
 

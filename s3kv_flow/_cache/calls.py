@@ -21,8 +21,8 @@ from s3kv_flow.codecs.model import declared_model
 from s3kv_flow.codecs.registry import AUTO, Codecs, register_codec
 from s3kv_flow.errors import EncodingError, S3KVError
 from s3kv_flow.keys.call import BindingError, CallKey, is_short
-from s3kv_flow.keys.code import Identity
 from s3kv_flow.keys.digest import DIGESTS
+from s3kv_flow.keys.identity import Identity
 from s3kv_flow.keys.parts import Parts
 from s3kv_flow.keys.source import module_name
 

@@ -12,9 +12,9 @@ from typing import Any, Final, Union
 
 from s3kv_flow.errors import ConfigurationError, UnhashableArgumentError
 from s3kv_flow.keys import handlers as handlers
-from s3kv_flow.keys.code import Identity
 from s3kv_flow.keys.deep import on_a_deep_stack
 from s3kv_flow.keys.digest import SCHEME, XXH3_128, Digest
+from s3kv_flow.keys.identity import Identity
 from s3kv_flow.keys.parts import Parts, of_call
 from s3kv_flow.keys.repeated import Repeated
 from s3kv_flow.keys.stream import FRAME, TREES, stream_digest

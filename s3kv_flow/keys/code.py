@@ -16,7 +16,6 @@ import builtins
 import dataclasses
 import enum
 import inspect
-import os
 import sys
 import types
 import warnings
@@ -27,7 +26,6 @@ from typing import Any, Final
 from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys import source
 from s3kv_flow.keys.classes import MARKS, written
-from s3kv_flow.keys.depends import Env, File, Package, several, token_of
 from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.fields import fields_of
 from s3kv_flow.keys.guards import (
@@ -54,79 +52,13 @@ MOST_COMPARED: Final = 8
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Walked:
+class Walked:
+    """What a walk has found: a token, and what tells whether it would find it again."""
+
     token: bytes
     guards: Guards
     digest: str
     parts: dict[str, bytes] = dataclasses.field(default_factory=dict)
-
-
-class Identity:
-    """What the key of a function's calls takes from the function.
-
-    Parameters
-    ----------
-    function : function
-        The user's function, as it was handed to the decorator.
-    mode : {"deep", "shallow", "none"}
-        With all the user code it reaches, alone, or not at all.
-    version : object, optional
-        Takes the place of the code.
-    depends_on : object or sequence of objects
-        What else counts, by value, looked at anew each time.
-    """
-
-    __slots__ = ("_walked", "depends_on", "function", "mode", "version", "walks")
-
-    def __init__(
-        self, function: Any, mode: str = "deep", version: Any = None, depends_on: Any = ()
-    ) -> None:
-        self.function = function
-        self.mode = mode
-        self.version = version
-        self.depends_on = several(depends_on)
-        self._walked: _Walked | None = None
-        #: How often the code was walked: again, when something it reads has changed.
-        self.walks = 0
-        if mode != "none" and version is None:
-            inner = inspect.unwrap(function)
-            code = getattr(inner, "__code__", None)
-            if code is not None:
-                source.remember(code.co_filename, getattr(inner, "__globals__", None))
-                source.remember_loaded()
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Identity, (self.function, self.mode, self.version, self.depends_on)
-
-    def token(self, digest: Digest) -> bytes:
-        """Give the token of the code, and of what it depends on, as they are now."""
-        walked = self._walked
-        if walked is None or walked.digest != digest.name or not walked.guards.hold(digest):
-            walked = self._walked = self._walk(digest)
-            self.walks += 1
-        if not self.depends_on:
-            return walked.token
-        encoder = Encoder(digest)
-        return encoder.node(b"with", walked.token, token_of(self.depends_on, encoder))
-
-    def _walk(self, digest: Digest) -> _Walked:
-        if self.version is not None:
-            token = Encoder(digest).record(b"version", self.version)
-            return _Walked(token, Guards(), digest.name, {"version": token})
-        if self.mode == "none":
-            return _Walked(b"N", Guards(), digest.name)
-        walk = _Walk(digest, deep=self.mode == "deep", root=self.function)
-        return walk.walked()
-
-    def parts(self, digest: Digest) -> dict[str, bytes]:
-        """Give what the token is made of, by name, to tell later what has changed."""
-        self.token(digest)
-        assert self._walked is not None
-        encoder = Encoder(digest)
-        found = dict(self._walked.parts)
-        for one in self.depends_on:
-            note(found, _shown(one), token_of(one, encoder), encoder)
-        return found
 
 
 def note(parts: dict[str, bytes], what: str, token: bytes, encoder: Encoder) -> None:
@@ -139,7 +71,7 @@ def note(parts: dict[str, bytes], what: str, token: bytes, encoder: Encoder) -> 
 
 
 #: Walks of functions and classes that were met as values, by identity.
-_walks: dict[int, tuple[weakref.ref[Any], _Walked]] = {}
+_walks: dict[int, tuple[weakref.ref[Any], Walked]] = {}
 
 
 def code_token(value: Any, encoder: Encoder) -> bytes:
@@ -151,7 +83,7 @@ def code_token(value: Any, encoder: Encoder) -> bytes:
         walked = known[1]
         if walked.digest == encoder.digest.name and walked.guards.hold(encoder.digest):
             return walked.token
-    walk = _Walk(encoder.digest, deep=True, root=None)
+    walk = Walk(encoder.digest, deep=True, root=None)
     walk.refer(value, encoder)
     walked = walk.walked()
     identity, forget = id(value), _walks.pop  # at exit the module's own names may be gone
@@ -167,7 +99,7 @@ class _Defaults:
     function: types.FunctionType
 
 
-class _Walk:
+class Walk:
     """One walk.
 
     Functions that look alike and reach others, as those of one factory may, are numbered as they are
@@ -217,16 +149,16 @@ class _Walk:
             self._parts.append(root)
             self._labels[id(root)] = b"u"
 
-    def walked(self) -> _Walked:
+    def walked(self) -> Walked:
         """Walk: once more without what code only keeps in functions and classes, such as a count of calls."""
         token = self.run()
         kept = {(owner, name) for owner, name in self._kept if name not in self._attributes}
         if kept and not self._left_out:
-            again = _Walk(self._encoder.digest, deep=self._deep, root=self._root, left_out=kept)
+            again = Walk(self._encoder.digest, deep=self._deep, root=self._root, left_out=kept)
             if self._root is None:
                 again.refer(self._parts[0], again._encoder)
             return again.walked()
-        return _Walked(token, self.guards, self._encoder.digest.name, self.parts)
+        return Walked(token, self.guards, self._encoder.digest.name, self.parts)
 
     def refer(self, value: Any, encoder: Encoder) -> bytes:
         """Give a reference to a part of the graph, which is visited in its turn."""
@@ -593,7 +525,7 @@ class _Walk:
         return encoder.node(b"class", *parts)
 
 
-class _Comparing(_Walk):
+class _Comparing(Walk):
     """A walk for its token alone: what it meets is looked at, and warned of, by the one that compares."""
 
     def _guard(self, value: Any, name: str) -> None:
@@ -671,11 +603,3 @@ def _bytes_of(value: Any) -> int:
         return 0
     size = getattr(value, "nbytes", 0)
     return size if type(size) is int else 0
-
-
-def _shown(dependency: Any) -> str:
-    if isinstance(dependency, File):
-        return f"file {os.path.basename(os.fspath(dependency))}"
-    if isinstance(dependency, (Env, Package)):
-        return f"{type(dependency).__name__.lower()} {dependency.name}"
-    return f"dependency {getattr(dependency, '__name__', type(dependency).__name__)}"

@@ -15,7 +15,9 @@ import enum
 import functools
 import json
 import pathlib
+import threading
 import typing
+import urllib.parse
 import uuid
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,8 +29,8 @@ import pyarrow as pa
 import pytest
 
 from s3kv_flow.keys.call import CallKey
-from s3kv_flow.keys.code import Identity
 from s3kv_flow.keys.digest import SCHEME
+from s3kv_flow.keys.identity import Identity
 from s3kv_flow.keys.token import Encoder
 
 GOLDEN = Path(__file__).with_name("keys.json")
@@ -196,6 +198,10 @@ VALUES: dict[str, Any] = {
     "dict": {"b": 1, "a": [2], 3: 4},
     "set": {1, "a", (2,)},
     "frozenset": frozenset({b"x"}),
+    "large set": set(range(20)),
+    "pairs": {(number, str(number)) for number in range(20)},
+    "lock factory": threading.Lock,  # a class since Python 3.13
+    "kept results": urllib.parse.urlsplit,  # since Python 3.11
     "ordered": collections.OrderedDict(a=1),
     "deque": collections.deque([1], 3),
     "counter": collections.Counter("aab"),

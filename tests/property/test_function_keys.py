@@ -11,7 +11,7 @@ import pytest
 
 from s3kv_flow import UnstableKeyWarning
 from s3kv_flow.keys.call import CallKey
-from s3kv_flow.keys.code import Identity
+from s3kv_flow.keys.identity import Identity
 from tests.property.values_of_keys import key, token
 
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 
 from s3kv_flow.keys.call import CallKey
-from s3kv_flow.keys.code import Identity
 from s3kv_flow.keys.digest import XXH3_128
+from s3kv_flow.keys.identity import Identity
 from s3kv_flow.keys.stream import stream_digest
 from tests.property.values_of_keys import same, values
 

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from s3kv_flow import register_key
 from s3kv_flow.keys.call import CallKey
-from s3kv_flow.keys.code import Identity
+from s3kv_flow.keys.identity import Identity
 from s3kv_flow.keys.token import Encoder
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from s3kv_flow.errors import UnstableKeyWarning
 from s3kv_flow.keys.call import CallKey
-from s3kv_flow.keys.code import Identity
+from s3kv_flow.keys.identity import Identity
 from s3kv_flow.keys.token import Encoder
 
 
@@ -316,7 +316,7 @@ def f(x):
 
 def key_of():
     from s3kv_flow.keys.call import CallKey
-    from s3kv_flow.keys.code import Identity
+    from s3kv_flow.keys.identity import Identity
     return CallKey(f, Identity(f)).of((1,), {})
 
 if __name__ == "__main__":

@@ -7,11 +7,8 @@ import importlib
 import json
 import py_compile
 import re
-import subprocess
 import sys
 import textwrap
-import threading
-import urllib.parse
 import warnings
 import zipfile
 from pathlib import Path
@@ -20,8 +17,9 @@ from typing import Any
 import pytest
 
 from s3kv_flow.keys.call import CallKey
-from s3kv_flow.keys.code import Identity
+from s3kv_flow.keys.identity import Identity
 from s3kv_flow.testing import assert_different_keys, assert_same_key, memory_store
+from tests.fresh_interpreter import printed_by
 
 #: By name: the text of a module with a function `f`, what stands in it before, and what after.
 #: Further files begin with a line ``# file: NAME``.
@@ -569,21 +567,8 @@ def test_asserts_count_the_same_with_and_without_them(tmp_path: Path) -> None:
                 return x
         """)
     )
-    script = (
-        "from steps_asserting import f\nfrom s3kv_flow.keys.call import CallKey\n"
-        "from s3kv_flow.keys.code import Identity\nprint(CallKey(f, Identity(f)).of((1,), {}))\n"
-    )
-    keys = {
-        subprocess.run(
-            [sys.executable, *options, "-c", script],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        ).stdout
-        for options in ([], ["-O"], ["-OO"])
-    }
+    script = "from steps_asserting import f; print(key(f))"
+    keys = {_run(tmp_path, script, *options)[0] for options in ([], ["-O"], ["-OO"])}
     assert len(keys) == 1
     before, _ = _key(tmp_path / "a", (tmp_path / "steps_asserting.py").read_text())
     edited = (tmp_path / "steps_asserting.py").read_text().replace("= 3", "= 4")
@@ -604,22 +589,14 @@ def test_defaults_that_are_set_anew_count(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def _run(folder: Path, script: str, *options: str) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-B", *options, "-c", textwrap.dedent(_PRELUDE) + textwrap.dedent(script)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    script = textwrap.dedent(_PRELUDE) + textwrap.dedent(script)
+    return printed_by(script, *options, folder=folder)
 
 
 _PRELUDE = """
 import sys, os, pathlib
 from s3kv_flow.keys.call import CallKey
-from s3kv_flow.keys.code import Identity
+from s3kv_flow.keys.identity import Identity
 def key(f, x=1): return CallKey(f, Identity(f)).of((x,), {})
 def edit(file, old, new):
     file = pathlib.Path(file)
@@ -791,13 +768,8 @@ def test_what_an_object_copied_of_a_docstring_does_not_count() -> None:
 
 
 def test_what_the_standard_library_keeps_results_of_counts_by_name() -> None:
-    def f(x: str) -> Any:
-        return urllib.parse.urlsplit(x), threading.Lock()
-
-    names = {"urlsplit": urllib.parse.urlsplit, "Lock": threading.Lock}
-    assert_different_keys(*names.values())
     assert_same_key(functools.lru_cache(json.loads), json.loads)
-    assert CallKey(f, Identity(f)).of(("x",), {})
+    assert_different_keys(functools.lru_cache(_adds), _adds)
 
 
 def test_decorating_loads_no_module_that_waits_for_its_first_use(tmp_path: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import textwrap
 import threading
 import tracemalloc
 from typing import Any
@@ -14,18 +12,7 @@ import pytest
 import s3kv_flow as s3kv
 from s3kv_flow.keys.token import Encoder
 from s3kv_flow.testing import memory_store
-
-
-def _run(script: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+from tests.fresh_interpreter import printed_by
 
 
 @pytest.mark.parametrize("nested", ["(value,)", "[value]", "{'a': value}"])
@@ -33,11 +20,10 @@ def _run(script: str) -> str:
 def test_what_is_nested_deep_has_a_key_on_a_small_stack(
     nested: str, kilobytes: int, depth: int
 ) -> None:
-    assert (
-        _run(f"""
+    assert printed_by(f"""
         import threading
         from s3kv_flow.keys.call import CallKey
-        from s3kv_flow.keys.code import Identity
+        from s3kv_flow.keys.identity import Identity
 
         def f(a): return a
 
@@ -53,17 +39,14 @@ def test_what_is_nested_deep_has_a_key_on_a_small_stack(
         thread = threading.Thread(target=run)
         thread.start()
         thread.join()
-    """)
-        == "1\n"
-    )
+    """) == ["1"]
 
 
 def test_what_is_nested_deep_can_be_interrupted() -> None:
-    assert (
-        _run("""
+    assert printed_by("""
         import signal, sys
         from s3kv_flow.keys.call import CallKey
-        from s3kv_flow.keys.code import Identity
+        from s3kv_flow.keys.identity import Identity
 
         def f(a): return a
 
@@ -80,9 +63,7 @@ def test_what_is_nested_deep_can_be_interrupted() -> None:
         print(len(keys.of(([[1]],), {})))
         while value:
             value = value[0]
-    """)
-        == "interrupted True\n32\n"
-    )
+    """) == ["interrupted", "True", "32"]
 
 
 def test_the_order_of_a_dict_does_not_count_where_one_text_is_long() -> None:

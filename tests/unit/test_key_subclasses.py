@@ -12,8 +12,6 @@ import functools
 import ipaddress
 import pickle
 import random
-import subprocess
-import sys
 import time
 import types
 import weakref
@@ -29,6 +27,7 @@ from s3kv_flow import register_key
 from s3kv_flow.errors import ConfigurationError, UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys.token import Encoder
 from s3kv_flow.testing import assert_different_keys, assert_same_key
+from tests.fresh_interpreter import printed_by
 
 BASES: dict[str, tuple[type, tuple[Any, ...]]] = {
     "counter": (collections.Counter, ("ab",)),
@@ -205,7 +204,7 @@ class _Cleaning:
 
 def test_deep_chains_of_objects_with_a_state_of_their_own_have_a_key() -> None:
     from s3kv_flow.keys.call import CallKey
-    from s3kv_flow.keys.code import Identity
+    from s3kv_flow.keys.identity import Identity
 
     def f(x: Any) -> Any:
         return x
@@ -244,28 +243,19 @@ def test_the_slot_of_the_class_itself_counts() -> None:
 
 
 def test_a_class_keeps_its_key_whether_it_was_first_met_deep_or_not(tmp_path: Any) -> None:
-    import subprocess
-
     branches = "".join(f"        elif n == {n}: return {n}\n" for n in range(1, 60))
     (tmp_path / "steps_deep.py").write_text(
         "class K:\n    def __init__(self, x): self.x = x\n    def m(self, n):\n"
         "        if n == 0: return 0\n" + branches
     )
     script = (
-        "import sys\nfrom steps_deep import K\nfrom s3kv_flow.keys.call import CallKey\n"
-        "from s3kv_flow.keys.code import Identity\ndef f(x): return x\n"
-        "keys = CallKey(f, Identity(f))\nv = K(1)\nfor _ in range(int(sys.argv[1])): v = [v]\n"
+        "from steps_deep import K\nfrom s3kv_flow.keys.call import CallKey\n"
+        "from s3kv_flow.keys.identity import Identity\ndef f(x): return x\n"
+        "keys = CallKey(f, Identity(f))\nv = K(1)\nfor _ in range(DEPTH): v = [v]\n"
         "keys.of((v,), {})\nprint(keys.of((K(1),), {}))\n"
     )
     found = {
-        subprocess.run(
-            [sys.executable, "-c", script, str(depth)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
-        ).stdout
+        printed_by(script.replace("DEPTH", str(depth)), folder=tmp_path)[0]
         for depth in (0, 200, 226, 230, 240)
     }
     assert len(found) == 1
@@ -285,7 +275,7 @@ from unittest import mock
 from s3kv_flow import register_key
 from s3kv_flow.errors import ConfigurationError, UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys.call import CallKey
-from s3kv_flow.keys.code import Identity
+from s3kv_flow.keys.identity import Identity
 
 class Builder:
     def __init__(self, path=()): self.path = path
@@ -308,7 +298,7 @@ for value in (Builder(), mock.call(1), Endless(), Own()):
         assert len(str(error)) < 3000
 assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1_500_000  # in KiB
 """
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    assert printed_by(script) == []
 
 
 def test_schemas_have_one_key_in_every_process() -> None:
@@ -318,12 +308,7 @@ from s3kv_flow.testing.keys import token
 schema = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"$ref": "#/properties/a"}}}
 print(token(jsonschema.Draft202012Validator(schema)))
 """
-    found = {
-        subprocess.run(
-            [sys.executable, "-c", script], check=True, capture_output=True, timeout=60
-        ).stdout
-        for _ in range(3)
-    }
+    found = {printed_by(script)[0] for _ in range(3)}
     assert len(found) == 1
     assert_different_keys(
         *(jsonschema.Draft202012Validator({"type": kind}) for kind in ("object", "array"))

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys import repeated, stream
 from s3kv_flow.keys.call import CallKey
-from s3kv_flow.keys.code import Identity
 from s3kv_flow.keys.digest import XXH3_128
+from s3kv_flow.keys.identity import Identity
 from s3kv_flow.keys.repeated import Repeated
 from s3kv_flow.keys.token import Encoder
 from tests.property.values_of_keys import values

@@ -13,9 +13,10 @@ from typing import Any, Final
 
 from s3kv_flow.keys import source
 from s3kv_flow.keys.classes import IDENTITY_ATTRIBUTE, plain_member
-from s3kv_flow.keys.code import Identity, code_token
+from s3kv_flow.keys.code import code_token
 from s3kv_flow.keys.depends import token_of
 from s3kv_flow.keys.guards import MISSING, contents, registry_of
+from s3kv_flow.keys.identity import Identity
 from s3kv_flow.keys.qualified import name_of, public_name
 from s3kv_flow.keys.token import BY_BASE, EXACT, Encoder
 from s3kv_flow.keys.trees import bytecode_token, module_sources
