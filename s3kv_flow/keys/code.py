@@ -1,9 +1,10 @@
 """What a function is: its own code, and all user code and data it reaches.
 
 The functions and classes that one function reaches form a graph, with cycles. It is walked from
-the root, breadth first; each part is encoded once, referring to others by their own text. So a
+the root, breadth first; each part is encoded once, referring to others by a label, their own text. So a
 walk is linear, recursion needs no special care, and equal graphs get equal tokens, in whatever order
-they are walked.
+they are walked. Where parts look alike, what was found of each is its label in another round, until
+no round tells more of them apart: the refinement of partitions, as automata are minimised (Moore 1956).
 
 A walk leaves *guards*: all that it read and that could change while the process lives. The next
 call only checks them, mostly by identity, and walks again when one has changed.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import collections
 import dataclasses
 import enum
 import inspect
@@ -44,11 +46,11 @@ from s3kv_flow.keys.state import state_of
 from s3kv_flow.keys.token import SCALARS, Encoder
 from s3kv_flow.keys.trees import Sources, bytecode_token, module_sources, tree_token
 
+#: Parts that look alike are told apart in so many rounds: each costs a walk.
+MOST_ROUNDS: Final = 16
+
 #: A global of more bytes than this is hashed at each call, and a warning says so.
 LARGE_GLOBAL_BYTES: Final = 16 * 1024 * 1024
-
-#: A function is compared with so many others that look alike: each costs a walk.
-MOST_COMPARED: Final = 8
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,21 +102,10 @@ class _Defaults:
 
 
 class Walk:
-    """One walk.
-
-    Functions that look alike and reach others, as those of one factory may, are numbered as they are
-    met. So that the order of a set or a dict does not count, its functions are met in the order of
-    walks of their own, which compare no further than so many times; and those of equal walks are one.
-    """
+    """One walk over a function, or over what is met as a value, and all that it reaches."""
 
     def __init__(
-        self,
-        digest: Digest,
-        *,
-        deep: bool,
-        root: Any,
-        compares: int = 3,
-        left_out: Collection[tuple[int, str]] = (),
+        self, digest: Digest, *, deep: bool, root: Any, left_out: Collection[tuple[int, str]] = ()
     ) -> None:
         self.guards = Guards()
         self._left_out = left_out
@@ -122,15 +113,9 @@ class Walk:
         self._kept: set[tuple[int, str]] = set()
         self._attributes: set[str] = set()
         self._deep = deep
-        self._compares = compares
-        by = (self._own, self._by_itself) if compares else (self._own,)
-        self._encoder = Encoder(digest, self.refer, by)
+        self._encoder = Encoder(digest, self.refer)
         self._guarded: set[int] = set()
         self._labels: dict[int, bytes] = {}
-        # With what they are of, so that no id is given out again.
-        self._owns: dict[int, tuple[Any, bytes]] = {}
-        self._by_themselves: dict[tuple[int, int], tuple[Any, bytes]] = {}
-        self._alike: dict[bytes, list[Any]] = {}
         self._parts: list[Any] = []
         #: What each function and class is made of, without what it refers to.
         self.parts: dict[str, bytes] = {}
@@ -146,8 +131,7 @@ class Walk:
             self._unnamed.add(id(inner))
             inner = inner.__dict__.get("__wrapped__")
         if root is not None:
-            self._parts.append(root)
-            self._labels[id(root)] = b"u"
+            self._add(root, self._encoder.node(b"root"))
 
     def walked(self) -> Walked:
         """Walk: once more without what code only keeps in functions and classes, such as a count of calls."""
@@ -164,91 +148,62 @@ class Walk:
         """Give a reference to a part of the graph, which is visited in its turn."""
         if value is self._root and self._defaults_aside:
             self._defaults_aside = False
-            self._parts.append(_Defaults(value))
+            self._add(_Defaults(value), self._encoder.node(b"defaults"))
         label = self._labels.get(id(value))
         if label is None:
-            own = self._own(value, encoder)
-            alike = self._alike.setdefault(own, [])
-            same = self._same(value, alike)
-            if same is None:
-                alike.append(value)
-                label = own + SCALARS[int](len(alike))
-            else:
-                label = self._labels[id(same)]
-            self._labels[id(value)] = label
-            self._parts.append(value)
+            label = self._add(value, self._own(value))
         return label
 
-    def _same(self, value: Any, alike: list[Any]) -> Any:
-        """Give what of others that look alike reaches the same."""
-        if not self._compares or not alike:
-            return None
-        # What stands in a set among others has a walk of its own already.
-        walked = (id(value), self._compares) in self._by_themselves
-        if len(alike) > MOST_COMPARED and not walked:
-            return None
-        token = self._by_itself(value, self._encoder)
-        return next((one for one in alike if self._by_itself(one, self._encoder) == token), None)
+    def _add(self, part: Any, own: bytes) -> bytes:
+        label = self._labels[id(part)] = b"u" + own
+        self._parts.append(part)
+        return label
 
-    def _own(self, value: Any, encoder: Encoder) -> bytes:
+    def _own(self, value: Any) -> bytes:
         """Give what can be seen of a function or a class in itself."""
-        known = self._owns.get(id(value))
-        if known is None:
-            label = self._encoder.node(
-                b"label", self._called(value), _label(value, self._encoder.digest)
-            )
-            known = self._owns[id(value)] = value, b"u" + label
-        return known[1]
-
-    def _by_itself(self, value: Any, encoder: Encoder) -> bytes:
-        """Give the token of a walk that begins at a function or a class."""
-        identity = id(value), self._compares
-        known = self._by_themselves.get(identity)
-        if known is None:
-            walk = _Comparing(
-                self._encoder.digest,
-                deep=self._deep,
-                root=None,
-                compares=self._compares - 1,
-                left_out=self._left_out,
-            )
-            walk._unnamed, walk._owns = self._unnamed, self._owns
-            walk._by_themselves = self._by_themselves
-            walk.refer(value, encoder)
-            known = self._by_themselves[identity] = value, walk.run()
-        return known[1]
+        own = _label(value, self._encoder.digest)
+        return self._encoder.node(b"label", self._called(value), own)
 
     def _called(self, value: Any) -> bytes:
         return b"" if id(value) in self._unnamed else self._encoder.token(value.__name__)
 
     def run(self) -> bytes:
-        tokens = []
-        position = 0
-        while position < len(self._parts):
-            part = self._parts[position]
-            label = self._labels.get(id(part), b"")
-            if isinstance(part, _Defaults):
-                tokens.append(b"defaults of the root" + b"".join(self._defaults(part.function)))
-            elif isinstance(part, types.FunctionType):
-                tokens.append(label + self._function(part))
-            elif isinstance(part, type):
-                tokens.append(label + self._class(part))
-            else:  # a callable object at the root
-                tokens.append(self._data(part, "function"))
-                self._note("what the callable object holds", tokens[-1])
-            position += 1
-            if position == len(self._parts):
-                tokens += self._asked()
-        return self._encoder.node(b"code", *tokens[:1], *sorted(set(tokens[1:])))
+        walk: Walk = self
+        found = walk.found()
+        for following in (*[_Refining] * MOST_ROUNDS, _Numbering):
+            if len(set(found)) == len(set(walk._labels.values())):
+                break
+            walk = following(walk, found)
+            found = walk.found()
+        return self._encoder.node(b"code", *found[:1], *sorted(set(found[1:])))
 
-    def _asked(self) -> Iterator[bytes]:
-        """Give what some code reads of others that does not count by itself, of all that were met."""
-        for part in self._parts[:]:
-            for what in sorted(self._asks):
-                read = _read(part, what)
-                if read is not None:
-                    held = self._data(read, f"{name_of(part)}.{what}")
-                    yield self._labels[id(part)] + self._encoder.token(what) + held
+    def found(self) -> list[bytes]:
+        """Encode each part, referring to the others by their labels."""
+        made_of: list[list[bytes]] = []
+        while len(made_of) < len(self._parts):
+            part = self._parts[len(made_of)]
+            made_of.append([self._labels[id(part)], self._made_of(part)])
+            if len(made_of) == len(self._parts):
+                asked = [[*self._asked(part)] for part in self._parts[:]]
+        return [self._encoder.node(b"part", *one, *more) for one, more in zip(made_of, asked)]
+
+    def _made_of(self, part: Any) -> bytes:
+        if isinstance(part, _Defaults):
+            return b"".join(self._defaults(part.function))
+        if isinstance(part, types.FunctionType):
+            return self._function(part)
+        if isinstance(part, type):
+            return self._class(part)
+        token = self._data(part, "function")  # a callable object at the root
+        self._note("what the callable object holds", token)
+        return token
+
+    def _asked(self, part: Any) -> Iterator[bytes]:
+        """Give what any code that was met reads of a part that does not count by itself."""
+        for what in sorted(self._asks):
+            read = _read(part, what)
+            if read is not None:
+                yield self._encoder.token(what) + self._data(read, f"{name_of(part)}.{what}")
 
     # Functions
 
@@ -444,6 +399,8 @@ class Walk:
             token = self._encoder.token(value)
         except UnhashableArgumentError as error:
             kind = type(value)
+            if kind in _CONTAINERS and id(value) not in self._opaque_now:
+                return self._members(value, f"{name}[...]")
             self._warn(
                 f"{name!r}, which a cached function reads, counts in its key only by its type "
                 f"{kind.__module__}.{kind.__qualname__}: {error.what}"
@@ -453,6 +410,21 @@ class Walk:
             self._guarded.add(id(value))  # many functions may read one registry
             self._guard(value, name)
         return token
+
+    def _members(self, value: Any, name: str) -> bytes:
+        """Give the token of a container of which some members have no key: of each by itself."""
+        self._opaque_now.add(id(value))
+        try:
+            if isinstance(value, dict):
+                pairs = value.items()
+                held = [self._data(key, name) + self._data(one, name) for key, one in pairs]
+            else:
+                held = [self._data(one, name) for one in value]
+        finally:
+            self._opaque_now.remove(id(value))
+        if not isinstance(value, (list, tuple)):
+            held.sort()
+        return self._encoder.node(b"members", self._encoder.token(type(value)), *held)
 
     def _opaque(self, value: Any) -> bytes:
         """Give the token of an object without a key: its type, and what it holds that has one."""
@@ -525,14 +497,39 @@ class Walk:
         return encoder.node(b"class", *parts)
 
 
-class _Comparing(Walk):
-    """A walk for its token alone: what it meets is looked at, and warned of, by the one that compares."""
+class _Refining(Walk):
+    """A walk over the parts of another, by what that has found of each; guards and notes are the other's."""
+
+    def __init__(self, walk: Walk, found: list[bytes]) -> None:
+        digest = walk._encoder.digest
+        super().__init__(digest, deep=walk._deep, root=None, left_out=walk._left_out)
+        self._root, self._unnamed = walk._root, walk._unnamed
+        for part, label in zip(walk._parts, found):
+            self._add(part, label)
 
     def _guard(self, value: Any, name: str) -> None:
         pass
 
     def _warn(self, text: str) -> None:
         pass
+
+    def _note(self, what: str, token: bytes) -> None:
+        pass
+
+
+class _Numbering(_Refining):
+    """The last walk over a graph that so many did not suffice for: what looks alike has numbers as it is met."""
+
+    def __init__(self, walk: Walk, found: list[bytes]) -> None:
+        super().__init__(walk, found[:1])
+        self._defaults_aside = isinstance(self._root, types.FunctionType)
+        self._found = {id(part): label for part, label in zip(walk._parts, found)}
+        self._met: collections.Counter[bytes] = collections.Counter()
+
+    def _own(self, value: Any) -> bytes:
+        found = self._found.get(id(value)) or super()._own(value)
+        self._met[found] += 1
+        return self._encoder.node(b"numbered", found, SCALARS[int](self._met[found]))
 
 
 def _read(part: Any, what: str) -> Any:
@@ -547,6 +544,8 @@ def _read(part: Any, what: str) -> Any:
         return ast.get_docstring(node, clean=False)  # whether or not Python has left it out
     return getattr(inner, what, None) or None
 
+
+_CONTAINERS: Final = (list, tuple, dict, set, frozenset)
 
 _OF_EVERY_MODULE: Final = frozenset(
     [

@@ -137,14 +137,10 @@ class Encoder:
     code : callable, optional
         Gives the token of a user's function or class that is met. By default each is walked
         with all the code it reaches.
-    in_order_by : sequence of callable
-        For a code of which a token depends on what was met before: others, of which none does. What
-        has no order is visited in the order of tokens with the first of them, and, where these are
-        equal, with the next.
     """
 
     __slots__ = (
-        *("_aside", "_cyclic", "_in_cycles", "_in_order_by", "_kept", "_lowest", "_memo"),
+        *("_aside", "_cyclic", "_in_cycles", "_kept", "_lowest", "_memo"),
         *("_met_cycles", "_ordered", "_stack", "_stated", "code", "digest"),
     )
 
@@ -152,11 +148,9 @@ class Encoder:
         self,
         digest: Digest = XXH3_128,
         code: Callable[[Any, Encoder], bytes] | None = None,
-        in_order_by: Sequence[Callable[[Any, Encoder], bytes]] = (),
     ) -> None:
         self.digest = digest
         self.code = code
-        self._in_order_by = in_order_by
         self._stack: dict[int, int] = {}
         self._memo: dict[int, bytes] = {}
         self._kept: list[Any] = []  # keeps ids in the memo from being given out again
@@ -319,15 +313,10 @@ class Encoder:
         """
         if self._ordered:
             return self._in_order(list(items))
-        if not self._in_order_by:
+        if self.code is None:
             return items
-        held = list(items)
-        tokens: list[bytes] = []
-        for code in self._in_order_by:
-            if not tokens or len(set(tokens)) < len(tokens):
-                encoder = Encoder(self.digest, code)
-                tokens = [encoder.token(first) for first, _ in held]
-        return [held[place] for place in sorted(range(len(held)), key=tokens.__getitem__)]
+        # What has no key ends a visit: what code was met before is not to depend on the order.
+        return sorted(items, key=lambda pair: self.token(pair[0]))
 
     def _in_order(self, held: list[tuple[Any, Any]]) -> Iterator[tuple[Any, Any]]:
         tokens = [self._outline(first) for first, _ in held]
@@ -343,8 +332,7 @@ class Encoder:
 
     def _outline(self, value: Any) -> bytes:
         is_scalar = type(value) in SCALARS
-        code = self._in_order_by[0] if self._in_order_by else self.code
-        return self.token(value) if is_scalar else _Outline(self.digest, code).token(value)
+        return self.token(value) if is_scalar else _Outline(self.digest, self.code).token(value)
 
     def _visit_aside(self, value: Any) -> bytes:
         """Give the token that a value has if it is visited next, and leave all as if it had not been."""
@@ -556,7 +544,7 @@ class Encoder:
         held = list(values)
         if len(held) > columns.FEW and _have_own_order(held, set(map(type, held))):
             return self.sequence(tag, sorted(held))
-        if self._ordered or self._in_order_by:
+        if self._ordered or self.code is not None:
             pairs = self.in_order([(value, None) for value in held])
             return self.node(tag, *sorted([self.token(value) for value, _ in pairs]))
         return self.node(tag, *sorted(map(self.token, held)))

@@ -31,8 +31,8 @@ print({mark!r} + token(value))
 """
 #: What a module prints as it is imported, or at its end, is no token.
 _MARK: Final = "s3kv-token: "
-#: One or two may well order a small set alike.
-SEEDS: Final = ("0", "1", "2", "3")
+#: A few may well order a set of two alike.
+SEEDS: Final = tuple(map(str, range(8)))
 SECONDS: Final = 120
 
 
@@ -174,7 +174,7 @@ def _elsewhere(travelling: bytes, seeds: tuple[str, ...]) -> list[str]:
             lines = done.stdout.splitlines()
             return next(line for line in lines if line.startswith(_MARK)).removeprefix(_MARK)
 
-        with ThreadPoolExecutor(len(seeds)) as pool:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
             return list(pool.map(ask, seeds))
 
 
