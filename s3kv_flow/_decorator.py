@@ -17,7 +17,6 @@ from s3kv_flow._map import WORKERS, Pool, map_calls, map_error
 from s3kv_flow._model import Cleared, Entry
 from s3kv_flow._policy import Policy
 from s3kv_flow.errors import MissError
-from s3kv_flow.keys.classes import IDENTITY_ATTRIBUTE
 
 if TYPE_CHECKING:
     from s3kv_flow._events import CacheInfo
@@ -27,8 +26,6 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 
 _NO_DEFAULT: Final = object()
-#: Where a cached function carries its cache, for adapters.
-CACHE_ATTRIBUTE: Final = "__s3kv_cache__"
 
 
 class CachedFunction(Protocol[P, R_co]):
@@ -245,7 +242,7 @@ def _with_functions(function: Callable[..., Any], cache: FunctionCache) -> Any:
         return cache.counters.info()
 
     reading = (key, contains, peek, get, explain, entries, cache_info)
-    return _attach(cached_function, cache, (*reading, map, put, refresh, invalidate, cache_clear))
+    return _attach(cached_function, (*reading, map, put, refresh, invalidate, cache_clear))
 
 
 def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
@@ -319,14 +316,10 @@ def _with_coroutines(function: Callable[..., Any], cache: FunctionCache) -> Any:
         return cache.counters.info()
 
     reading = (key, contains, peek, get, explain, entries, cache_info)
-    return _attach(cached_function, cache, (*reading, map, put, refresh, invalidate, cache_clear))
+    return _attach(cached_function, (*reading, map, put, refresh, invalidate, cache_clear))
 
 
-def _attach(
-    cached_function: Any, cache: FunctionCache, operations: tuple[Callable[..., Any], ...]
-) -> Any:
+def _attach(cached_function: Any, operations: tuple[Callable[..., Any], ...]) -> Any:
     for operation in operations:
         setattr(cached_function, operation.__name__, operation)
-    setattr(cached_function, IDENTITY_ATTRIBUTE, cache.identity)
-    setattr(cached_function, CACHE_ATTRIBUTE, cache)
     return cached_function

@@ -8,7 +8,6 @@ from datetime import datetime, timezone
 from typing import Any
 
 from s3kv_flow._cache import Call, FunctionCache
-from s3kv_flow._decorator import CACHE_ATTRIBUTE
 from s3kv_flow._drive import run, run_async
 from s3kv_flow._events import CacheInfo
 from s3kv_flow._kv import S3KV
@@ -16,6 +15,7 @@ from s3kv_flow._model import Entry, Hit
 from s3kv_flow._policy import Policy
 from s3kv_flow.adapters.stores import ENTRY_KEY, backend_of
 from s3kv_flow.errors import InvalidKeyError
+from s3kv_flow.keys.classes import cache_of
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class CachedCalls:
         policy: Policy | None = None,
         store: S3KV | None = None,
     ) -> None:
-        cache: FunctionCache | None = getattr(function, CACHE_ATTRIBUTE, None)
+        cache: FunctionCache | None = cache_of(function)
         backend = backend_of(store)
         if cache is not None:
             function = cache.identity.function

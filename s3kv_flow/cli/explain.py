@@ -20,7 +20,7 @@ import click
 
 from s3kv_flow.cli.output import as_json, print_json
 from s3kv_flow.errors import ConfigurationError, S3KVError
-from s3kv_flow.keys.classes import IDENTITY_ATTRIBUTE
+from s3kv_flow.keys.classes import cache_of
 
 SECONDS: Final = 300
 
@@ -130,7 +130,7 @@ def _not_importable(what: str, error: Exception) -> ConfigurationError:
 def key_of(target: str, given: dict[str, Any]) -> str:
     """Give the key of a call, of a cached function or of a plain one."""
     function = function_of(target)
-    if not hasattr(function, IDENTITY_ATTRIBUTE):
+    if cache_of(function) is None:
         from s3kv_flow.testing.stores import memory_store
 
         function = memory_store(local_cache="off").cached(function)

@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from s3kv_flow._cache import FunctionCache
-from s3kv_flow._decorator import CACHE_ATTRIBUTE
 from s3kv_flow._lifecycle import Plan, apply, plan
 from s3kv_flow.cli.explain import module_of
 from s3kv_flow.cli.output import as_json, print_json, print_table, store
+from s3kv_flow.keys.classes import cache_of
 
 _modules = click.argument("modules", nargs=-1, metavar="[MODULE]...")
 
@@ -68,7 +68,7 @@ def _caches(modules: tuple[str, ...]) -> Iterator[FunctionCache]:
         for found in vars(module_of(name)).values():
             members = vars(found).values() if isinstance(found, type) else [found]
             for member in members:
-                cache = getattr(_function(member), CACHE_ATTRIBUTE, None)
+                cache = cache_of(_function(member))
                 if isinstance(cache, FunctionCache):
                     yield cache
 

@@ -76,8 +76,6 @@ class CallKey:
         self._function = function
         self._repeated: defaultdict[str, Repeated] = defaultdict(Repeated)
         self._walks = identity.walks
-        #: Other defaults make other calls of equal arguments.
-        self._defaults = b""
         self._look_at_signature()
         parameters = {} if self._signature is None else self._signature.parameters
         unknown = self._ignore - set(parameters)
@@ -98,19 +96,17 @@ class CallKey:
         }
         self._simple = self._simple_prefixes()
         #: Whether equal arguments have equal keys: nobody computes them, no default can change.
-        self._pure = self._key is None and all(
-            one.default is one.empty or type(one.default) in SCALARS for one in parameters.values()
-        )
+        defaults = [one.default for one in parameters.values() if one.default is not one.empty]
+        self._pure = self._key is None and SCALARS.keys() >= set(map(type, defaults))
+        #: Other defaults make other calls of equal arguments.
+        self._defaults = b"".join(map(Encoder(self.digest).token, defaults)) if self._pure else b""
 
     def _code(self) -> bytes:
         """Give the token of the function."""
         token = self.identity.token(self.digest)
         if self.identity.walks != self._walks:  # something has changed: its defaults, perhaps
             self._walks = self.identity.walks
-            before = self._signature
             self._look_at_signature()
-            if before != self._signature:
-                self._defaults = b"%d" % self._walks
         return token
 
     def _simple_prefixes(self) -> list[bytes] | None:

@@ -47,8 +47,8 @@ _GENERATED: Final = frozenset(
 #: What `typing` leaves on what it decorates, by the version of Python.
 MARKS: Final = frozenset({"__final__", "__override__", "__deprecated__", "__dataclass_transform__"})
 
-#: Cached functions carry their own identity here, which may be a version instead of code.
-IDENTITY_ATTRIBUTE: Final = "__s3kv_identity__"
+#: What makes functions cached ones: a closure over what keeps the results.
+_CACHED_BY: Final = "s3kv_flow._decorator", "cached_function", "cache"
 
 #: An enum keeps the `__new__` that was written in its class under one of these.
 _NEW_OF_ENUM: Final = ("__new_member__", "_new_member_")
@@ -196,6 +196,22 @@ def plain_member(member: Any) -> Any:
     if isinstance(member, functools.cached_property):
         return member.func
     return member
+
+
+def cache_of(function: Any) -> Any:
+    """Give what keeps the results of a cached function; None of any other.
+
+    Attributes would tell nothing: `functools.wraps` copies them to what is more than the function,
+    and reloading to what is older.
+    """
+    function = getattr(function, "__func__", function)
+    if not isinstance(function, types.FunctionType):
+        return None
+    module, name, cell = _CACHED_BY
+    code = function.__code__
+    if code.co_name != name or function.__globals__.get("__name__") != module:
+        return None
+    return (function.__closure__ or ())[code.co_freevars.index(cell)].cell_contents
 
 
 def _has_generated_methods(kind: type) -> bool:

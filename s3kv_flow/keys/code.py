@@ -14,24 +14,25 @@ from __future__ import annotations
 
 import ast
 import builtins
-import collections
 import dataclasses
 import enum
 import inspect
+import operator
 import sys
 import types
 import warnings
-import weakref
+from collections import Counter, defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator
 from typing import Any, Final
 
 from s3kv_flow.errors import UnhashableArgumentError, UnstableKeyWarning
 from s3kv_flow.keys import source
-from s3kv_flow.keys.classes import MARKS, written
+from s3kv_flow.keys.classes import MARKS, cache_of, written
 from s3kv_flow.keys.digest import Digest
 from s3kv_flow.keys.fields import fields_of
 from s3kv_flow.keys.guards import (
     ANYTHING,
+    CONTAINERS,
     MISSING,
     Guards,
     by_identity,
@@ -39,7 +40,7 @@ from s3kv_flow.keys.guards import (
     is_constant,
     registry_of,
 )
-from s3kv_flow.keys.names import WRITABLE, Names, names_in_text, names_of
+from s3kv_flow.keys.names import ANY_NAME, THE_CLASS, WRITABLE, Names, names_in_text, names_of
 from s3kv_flow.keys.qualified import name_of
 from s3kv_flow.keys.repeated import Repeated
 from s3kv_flow.keys.state import state_of
@@ -72,8 +73,11 @@ def note(parts: dict[str, bytes], what: str, token: bytes, encoder: Encoder) -> 
         parts[what] = encoder.node(b"several", known, token)
 
 
-#: Walks of functions and classes that were met as values, by identity.
-_walks: dict[int, tuple[weakref.ref[Any], Walked]] = {}
+#: Walks of functions and classes that were met as values, by identity. A walk holds what it has read:
+#: of one name, which may be that of ever new lambdas, only so many are kept.
+_walks: dict[int, tuple[Any, Walked]] = {}
+_walks_of_a_name: defaultdict[str, deque[int]] = defaultdict(deque)
+MOST_OF_A_NAME: Final = 8
 
 
 def code_token(value: Any, encoder: Encoder) -> bytes:
@@ -81,16 +85,19 @@ def code_token(value: Any, encoder: Encoder) -> bytes:
     if encoder.code is not None:
         return encoder.code(value, encoder)
     known = _walks.get(id(value))
-    if known is not None and known[0]() is value:
+    if known is not None:
         walked = known[1]
         if walked.digest == encoder.digest.name and walked.guards.hold(encoder.digest):
             return walked.token
     walk = Walk(encoder.digest, deep=True, root=None)
     walk.refer(value, encoder)
     walked = walk.walked()
-    identity, forget = id(value), _walks.pop  # at exit the module's own names may be gone
-    reference = weakref.ref(value, lambda _: forget(identity, None))
-    _walks[identity] = reference, walked
+    if known is None:
+        of_its_name = _walks_of_a_name[name_of(value)]
+        of_its_name.append(id(value))
+        if len(of_its_name) > MOST_OF_A_NAME:
+            _walks.pop(of_its_name.popleft(), None)
+    _walks[id(value)] = value, walked
     return walked.token
 
 
@@ -112,6 +119,7 @@ class Walk:
         #: Attributes of functions and classes, by identity, that are written; and those that are read.
         self._kept: set[tuple[int, str]] = set()
         self._attributes: set[str] = set()
+        self._kept_of_classes: set[str] = set()
         self._deep = deep
         self._encoder = Encoder(digest, self.refer)
         self._guarded: set[int] = set()
@@ -136,8 +144,15 @@ class Walk:
     def walked(self) -> Walked:
         """Walk: once more without what code only keeps in functions and classes, such as a count of calls."""
         token = self.run()
-        kept = {(owner, name) for owner, name in self._kept if name not in self._attributes}
-        if kept and not self._left_out:
+        classes = [part for part in self._parts if isinstance(part, type)]
+        of_classes = {
+            (id(kind), name)
+            for kind in classes
+            for name in self._kept_of_classes & vars(kind).keys()
+        }
+        written = self._kept | of_classes
+        kept = {(owner, name) for owner, name in written if name not in self._attributes}
+        if kept and not self._left_out and ANY_NAME not in self._attributes:
             again = Walk(self._encoder.digest, deep=self._deep, root=self._root, left_out=kept)
             if self._root is None:
                 again.refer(self._parts[0], again._encoder)
@@ -209,6 +224,8 @@ class Walk:
 
     def _function(self, function: types.FunctionType) -> bytes:
         encoder = self._encoder
+        if cache_of(function) is not None:  # the root is cached already
+            return encoder.node(b"cached", encoder.token(function))
         registry = registry_of(function)
         if registry is not None:  # by what it dispatches to, and not by what it was asked
             plain = encoder.token(inspect.unwrap(function))
@@ -216,30 +233,22 @@ class Walk:
         node = source.node_of(function)
         code = function.__code__
         root = function is self._root
-        self.guards.functions.append(
-            (
-                function,
-                code,
-                function.__defaults__,
-                function.__kwdefaults__,
-                len(function.__dict__),
-            )
-        )
+        self.guards.watch(function)
         if "__wrapped__" in function.__dict__ and _is_made_by_package(function):
             return self._wrapper(function, node)
         names = names_of(code, node)
         self._asks |= names.asks
         self._note_kept(function, names)
-        own_attributes = {
+        counted = {
             name: one
             for name, one in function.__dict__.items()
             if name not in MARKS and (id(function), name) not in self._left_out
         }
-        for held_by, attributes in (
-            (function.__dict__, own_attributes),
-            (function.__kwdefaults__ or {}, function.__kwdefaults__ or {}),
-        ):
-            self.guards.names.extend((held_by, *one) for one in attributes.items())
+        self.guards.names.extend((function.__dict__, *one) for one in counted.items())
+        copied = getattr(counted.get("__wrapped__"), "__dict__", {})  # by `functools.wraps`
+        own_attributes = {
+            name: one for name, one in counted.items() if copied.get(name, MISSING) is not one
+        }
         own = name_of(function)
         parts = [
             self._called(function),
@@ -274,8 +283,11 @@ class Walk:
             known = {**function.__globals__, **dict(cells)}
             for name, attribute in names.kept:
                 owner = known.get(name)
-                # Python itself reads those with names of its own.
-                if isinstance(owner, (types.FunctionType, type)) and not attribute.startswith("__"):
+                if attribute.startswith("__"):  # Python itself reads those
+                    continue
+                if name == THE_CLASS:
+                    self._kept_of_classes.add(attribute)
+                elif isinstance(owner, (types.FunctionType, type)):
                     self._kept.add((id(owner), attribute))
 
     def _defaults(self, function: types.FunctionType) -> list[bytes]:
@@ -351,9 +363,8 @@ class Walk:
         self.guards.files.extend((file, source.stamp_of(file)) for file in sources.unloaded)
         for name, _ in sources.tokens:
             module = sys.modules.get(name)
-            if module is None:
-                self.guards.names.append((sys.modules, name, MISSING))
-            else:
+            self.guards.names.append((sys.modules, name, MISSING if module is None else module))
+            if module is not None:
                 self.guards.names.append((vars(module), "__spec__", module.__spec__))
 
     def _through_modules(
@@ -399,13 +410,18 @@ class Walk:
             token = self._encoder.token(value)
         except UnhashableArgumentError as error:
             kind = type(value)
-            if kind in _CONTAINERS and id(value) not in self._opaque_now:
+            if kind in CONTAINERS and id(value) not in self._opaque_now:
+                self.guards.watch_opaque(value)
                 return self._members(value, f"{name}[...]")
             self._warn(
                 f"{name!r}, which a cached function reads, counts in its key only by its type "
                 f"{kind.__module__}.{kind.__qualname__}: {error.what}"
             )
             return self._opaque(value)
+        if cache_of(value) is not None:
+            self.guards.watch(value)
+        if type(value) is operator.attrgetter:
+            self._attributes.add(ANY_NAME)
         if id(value) not in self._guarded and not is_constant(value):
             self._guarded.add(id(value))  # many functions may read one registry
             self._guard(value, name)
@@ -430,9 +446,11 @@ class Walk:
         """Give the token of an object without a key: its type, and what it holds that has one."""
         kind = type(value)
         token = self._encoder.record(b"opaque", name_of(kind))
-        if not source.is_user_module(kind.__module__) or id(value) in self._opaque_now:
+        is_users = kind is types.SimpleNamespace or source.is_user_module(kind.__module__)
+        if not is_users or id(value) in self._opaque_now:
             return token
         self._opaque_now.add(id(value))
+        self.guards.watch_opaque(value)
         try:
             held = [
                 self._encoder.token(name) + self._data(one, f"{kind.__qualname__}.{name}")
@@ -524,7 +542,7 @@ class _Numbering(_Refining):
         super().__init__(walk, found[:1])
         self._defaults_aside = isinstance(self._root, types.FunctionType)
         self._found = {id(part): label for part, label in zip(walk._parts, found)}
-        self._met: collections.Counter[bytes] = collections.Counter()
+        self._met: Counter[bytes] = Counter()
 
     def _own(self, value: Any) -> bytes:
         found = self._found.get(id(value)) or super()._own(value)
@@ -544,8 +562,6 @@ def _read(part: Any, what: str) -> Any:
         return ast.get_docstring(node, clean=False)  # whether or not Python has left it out
     return getattr(inner, what, None) or None
 
-
-_CONTAINERS: Final = (list, tuple, dict, set, frozenset)
 
 _OF_EVERY_MODULE: Final = frozenset(
     [

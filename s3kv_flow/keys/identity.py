@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import types
 from typing import Any
 
 from s3kv_flow.keys import source
@@ -65,11 +66,19 @@ class Identity:
     def _walk(self, digest: Digest) -> Walked:
         if self.version is not None:
             token = Encoder(digest).record(b"version", self.version)
-            return Walked(token, Guards(), digest.name, {"version": token})
+            return Walked(token, self._guards(), digest.name, {"version": token})
         if self.mode == "none":
-            return Walked(b"N", Guards(), digest.name)
+            return Walked(b"N", self._guards(), digest.name)
         walk = Walk(digest, deep=self.mode == "deep", root=self.function)
         return walk.walked()
+
+    def _guards(self) -> Guards:
+        """Give what tells of other defaults, which count whatever else does."""
+        guards = Guards()
+        inner = inspect.unwrap(self.function)
+        if isinstance(inner, types.FunctionType):
+            guards.watch(inner)
+        return guards
 
     def parts(self, digest: Digest) -> dict[str, bytes]:
         """Give what the token is made of, by name, to tell later what has changed."""

@@ -6,6 +6,7 @@ import ast
 import collections
 import dataclasses
 import dis
+import re
 import types
 import typing
 from collections.abc import Iterable, Iterator
@@ -252,20 +253,60 @@ def _only_written(node: ast.AST) -> frozenset[str]:
     return frozenset({part.id for part in names if id(part) in written} - read)
 
 
+#: In place of the name of the class that a method is of, and of an attribute that has any name.
+THE_CLASS: Final = "class"
+ANY_NAME: Final = "*"
+
+#: What reads attributes whose names do not stand there; and what is told them, maybe in texts.
+_READ_ANY: Final = frozenset({"__dict__", "dir", "eval", "exec", "getmembers", "vars"})
+_ARE_TOLD: Final = frozenset({"attrgetter", "getattr", "getattr_static", "hasattr"})
+
+
 def _kept(node: ast.AST) -> frozenset[tuple[str, str]]:
     """Give the attributes that a function writes or adds to, with the names of what has them."""
-    return frozenset(
-        (part.value.id, part.attr)
-        for part in ast.walk(node)
-        if isinstance(part, ast.Attribute)
-        and isinstance(part.ctx, ast.Store)
-        and isinstance(part.value, ast.Name)
-    )
+    attributes = (part for part in ast.walk(node) if isinstance(part, ast.Attribute))
+    stored = (part for part in attributes if isinstance(part.ctx, ast.Store))
+    owners = ((_owner(part.value), part.attr) for part in stored)
+    return frozenset((owner, name) for owner, name in owners if owner is not None)
+
+
+def _owner(part: ast.expr) -> str | None:
+    if isinstance(part, ast.Name):
+        return THE_CLASS if part.id == "cls" else part.id
+    if isinstance(part, ast.Attribute):
+        return THE_CLASS if part.attr == "__class__" else None
+    is_type = isinstance(part, ast.Call) and getattr(part.func, "id", "") == "type"
+    return THE_CLASS if is_type else None
 
 
 def _read_attributes(node: ast.AST) -> frozenset[str]:
-    attributes = (part for part in ast.walk(node) if isinstance(part, ast.Attribute))
-    return frozenset(part.attr for part in attributes if not isinstance(part.ctx, ast.Store))
+    """Give the names of attributes that a function reads, or may read."""
+    found: set[str] = set()
+    told: set[int] = set()
+    for part in ast.walk(node):
+        name = getattr(part, "attr", None) or getattr(part, "id", None)
+        if isinstance(part, ast.Attribute) and not isinstance(part.ctx, ast.Store):
+            found.add(part.attr)
+        elif isinstance(part, ast.MatchClass):
+            found.update(part.kwd_attrs)
+        elif isinstance(part, ast.Constant) and isinstance(part.value, str):
+            found.update(_IN_FORMAT.findall(part.value))
+        elif isinstance(part, ast.Call) and _called(part) in _ARE_TOLD:
+            texts = [one.value for one in part.args if isinstance(one, ast.Constant)]
+            if len(texts) >= len(part.args) - (_called(part) != "attrgetter"):
+                told.add(id(part.func))
+                found.update(*(text.split(".") for text in texts if isinstance(text, str)))
+        if name in _READ_ANY or (name in _ARE_TOLD and id(part) not in told):
+            found.add(ANY_NAME)
+    return frozenset(found)
+
+
+#: ``{0.name}``
+_IN_FORMAT: Final = re.compile(r"\{\w*\.(\w+)")
+
+
+def _called(call: ast.Call) -> str | None:
+    return getattr(call.func, "attr", None) or getattr(call.func, "id", None)
 
 
 def _stored(node: ast.AST) -> frozenset[str]:

@@ -12,7 +12,7 @@ import typing
 from typing import Any, Final
 
 from s3kv_flow.keys import source
-from s3kv_flow.keys.classes import IDENTITY_ATTRIBUTE, plain_member
+from s3kv_flow.keys.classes import cache_of, plain_member
 from s3kv_flow.keys.code import code_token
 from s3kv_flow.keys.depends import token_of
 from s3kv_flow.keys.guards import MISSING, contents, registry_of
@@ -23,9 +23,9 @@ from s3kv_flow.keys.trees import bytecode_token, module_sources
 
 
 def _function_handler(value: types.FunctionType, encoder: Encoder) -> bytes:
-    identity = value.__dict__.get(IDENTITY_ATTRIBUTE)
-    if identity is not None:
-        return _cached_function(identity, encoder)
+    cache = cache_of(value)
+    if cache is not None:
+        return _cached_function(cache.identity, encoder)
     registry = registry_of(value)
     if registry is not None:
         return encoder.record(b"singledispatch", inspect.unwrap(value), dict(registry))
