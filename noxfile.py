@@ -82,6 +82,14 @@ def torch(session: nox.Session) -> None:
 
 
 @nox.session
+def numba(session: nox.Session) -> None:
+    """By hand: Numba waits for no new version of NumPy, and the other tests do not wait for it."""
+    install(session, "test")
+    session.install("numba>=0.60")
+    session.run("pytest", "tests/unit/numba_keys.py", *session.posargs)
+
+
+@nox.session
 def demo(session: nox.Session) -> None:
     session.install("--quiet", "-c", "constraints.txt", ".[demo]")
     session.run("s3kv", "demo", *session.posargs)

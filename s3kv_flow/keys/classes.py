@@ -45,7 +45,10 @@ _GENERATED: Final = frozenset(
 )
 
 #: What `typing` leaves on what it decorates, by the version of Python.
-MARKS: Final = frozenset({"__final__", "__override__", "__deprecated__", "__dataclass_transform__"})
+MARKS: Final = frozenset(
+    {"__final__", "__override__", "__deprecated__", "__dataclass_transform__"}
+    | {"_synchronized_lock"}  # of wrapt
+)
 
 #: What makes functions cached ones: a closure over what keeps the results.
 _CACHED_BY: Final = "s3kv_flow._decorator", "cached_function", "cache"
@@ -104,6 +107,8 @@ def written(kind: type) -> Iterator[tuple[str, str, Any]]:
     if not generated and "__slots__" in members:
         yield "__slots__", "", members["__slots__"]
     yield from _bases_with_arguments(kind)
+    for name, function in cached_by_attrs(kind).items():
+        yield name, "cached_property", function
     for name in sorted(members):
         member = members[name]
         if name in _NOT_THE_CLASS:
@@ -155,6 +160,19 @@ def _bases_with_arguments(kind: type) -> Iterator[tuple[str, str, Any]]:
     ]
     if told:
         yield "__orig_bases__", "", tuple(told)
+
+
+def cached_by_attrs(kind: type) -> dict[str, Any]:
+    """Give the cached properties of a class with slots, from where attrs has put them."""
+    getter = vars(kind).get("__getattr__")
+    if not isinstance(getter, types.FunctionType) or not _is_by_attrs(getter):
+        return {}
+    known: dict[str, Any] = getter.__globals__.get("cached_properties", {})
+    return known
+
+
+def _is_by_attrs(function: types.FunctionType) -> bool:
+    return function.__code__.co_filename.startswith("<attrs generated")
 
 
 def _is_sunder(name: str) -> bool:
@@ -235,7 +253,7 @@ def _is_not_written(function: types.FunctionType, name: str, generated: bool) ->
         return True
     if generated and name in _GENERATED and filename.startswith("<"):
         return source.node_of(inner) is None and _is_made_by_dataclasses(inner, name)
-    by = str(inner.__module__).partition(".")[0]
+    by = str(getattr(inner, "__module__", "")).partition(".")[0]
     is_their_name = _is_dunder(name) or name in _GENERATED or name.startswith(_LIBRARIES)
     return is_their_name and by in _MAKERS and not source.is_user_file(filename)
 

@@ -17,6 +17,7 @@ import builtins
 import dataclasses
 import enum
 import inspect
+import logging
 import operator
 import sys
 import types
@@ -131,11 +132,11 @@ class Walk:
         self._asks: set[str] = set()
         self._opaque_now: set[int] = set()
         # The root's arguments, defaults included, are bound at each call; what it reaches may call it.
-        self._defaults_aside = isinstance(root, types.FunctionType)
+        self._defaults_aside = type(root) is types.FunctionType
         # The root's name is in the key's path: it does not count, nor those of what it wraps.
         self._unnamed: set[int] = set()
         inner = root
-        while isinstance(inner, types.FunctionType) and id(inner) not in self._unnamed:
+        while type(inner) is types.FunctionType and id(inner) not in self._unnamed:
             self._unnamed.add(id(inner))
             inner = inner.__dict__.get("__wrapped__")
         if root is not None:
@@ -205,9 +206,9 @@ class Walk:
     def _made_of(self, part: Any) -> bytes:
         if isinstance(part, _Defaults):
             return b"".join(self._defaults(part.function))
-        if isinstance(part, types.FunctionType):
+        if type(part) is types.FunctionType:  # a proxy would say that it is one
             return self._function(part)
-        if isinstance(part, type):
+        if issubclass(type(part), type):
             return self._class(part)
         token = self._data(part, "function")  # a callable object at the root
         self._note("what the callable object holds", token)
@@ -306,7 +307,7 @@ class Walk:
         own = self._data(wrapped, name_of(function))
         if "_torchdynamo_orig_callable" in function.__dict__:  # it keeps what it compiled
             return self._encoder.node(b"compiled", own)
-        if "__beartype_wrapper" in function.__dict__:  # its code has addresses for names
+        if "__beartype_wrapper" in function.__dict__:
             checked = self._data(getattr(wrapped, "__annotations__", None), name_of(function))
             return self._encoder.node(b"checked", own, checked)
         made_by = f"{function.__globals__.get('__name__')}:{code.co_name}"
@@ -345,6 +346,10 @@ class Walk:
             self.guards.names.append((namespace, name, value))
             if value is MISSING:
                 yield name, b"builtin" if hasattr(builtins, name) else b"missing"
+            elif isinstance(value, logging.Logger) and value.name == namespace.get("__name__"):
+                # The function may have come from another process, where a script has another name.
+                own = source.module_name(value.name, namespace)
+                yield name, encoder.record(b"logger", own)
             elif isinstance(value, types.ModuleType) and source.is_user_module(value.__name__):
                 if name in names.bare or node is None:
                     self._watch(module_sources(value.__name__, encoder))
@@ -540,7 +545,7 @@ class _Numbering(_Refining):
 
     def __init__(self, walk: Walk, found: list[bytes]) -> None:
         super().__init__(walk, found[:1])
-        self._defaults_aside = isinstance(self._root, types.FunctionType)
+        self._defaults_aside = type(self._root) is types.FunctionType
         self._found = {id(part): label for part, label in zip(walk._parts, found)}
         self._met: Counter[bytes] = Counter()
 
@@ -592,7 +597,13 @@ def _label(value: Any, digest: Digest) -> bytes:
     encoder = Encoder(digest)
     if isinstance(value, type):
         return encoder.record(b"class", name_of(value))
-    held = [*map(contents, value.__closure__ or ()), *(value.__defaults__ or ())]
+    if "__beartype_wrapper" in value.__dict__:  # its code has addresses for names
+        return encoder.node(b"checked", _label(inspect.unwrap(value), digest))
+    code = value.__code__
+    written = names_of(code, source.node_of(value)).written  # as a count of calls is
+    cells = zip(code.co_freevars, map(contents, value.__closure__ or ()))
+    closed_over = [one for name, one in cells if name not in written or type(one) not in WRITABLE]
+    held = [*closed_over, *(value.__defaults__ or ())]
     return encoder.node(b"function", _text(value, encoder), *_seen(held, encoder))
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import collections
+import collections.abc
 import copyreg
 import dataclasses
+import datetime
+import functools
 import sys
+import types
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
+from s3kv_flow.keys.source import is_user_function
 from s3kv_flow.keys.state import slots_of, state_of
 
 REDUCING: Final = ("__reduce__", "__reduce_ex__", "__getstate__")
@@ -29,7 +34,12 @@ class Pickling:
     states_itself: bool
     #: Whether it may leave out attributes that a subclass adds.
     forgets: bool
+    #: Whether it is a set, so that a list among what it is made of has no order.
+    is_set: bool
 
+
+_WRITTEN_IN_C: Final = (types.MemberDescriptorType, types.GetSetDescriptorType)
+_FOLDED: Final = (datetime.datetime, datetime.time)
 
 _known: weakref.WeakKeyDictionary[type, Pickling] = weakref.WeakKeyDictionary()
 
@@ -58,6 +68,8 @@ def _look_at(kind: type) -> Pickling:
         is_by_python=by_python,
         states_itself=answers or not (by_python or by_library),
         forgets=above is not None and _may_forget(kind, above),
+        is_set=issubclass(kind, collections.abc.Set)
+        and not any(hasattr(kind, name) for name in ("__reversed__", "__getitem__")),
     )
 
 
@@ -68,6 +80,8 @@ def reducer_of(kind: type) -> Callable[[Any], Any] | None:
 
 
 def _may_forget(kind: type, above: type) -> bool:
+    if issubclass(kind, _FOLDED) and not _is_of_python(above):  # as pendulum forgets the fold
+        return True
     if _is_of_attrs(above):
         slots = {name for name, _ in slots_of(kind)}
         return bool(kind.__dictoffset__) or not slots <= _names_of_attrs(above)
@@ -106,6 +120,8 @@ def unknown_to_pickling(value: Any, way: Pickling, state: Any) -> dict[str, Any]
     """Give the attributes of an object that the class above, which says what is pickled, does not know."""
     kind, above = type(value), way.above
     assert above is not None
+    if isinstance(value, _FOLDED) and not _is_of_python(above):
+        return {"fold": value.fold} if value.fold else {}
     known = set(state) if isinstance(state, dict) else set()
     if isinstance(state, tuple):
         known.update(*(one for one in state if isinstance(one, dict)))
@@ -130,3 +146,23 @@ def really_held(value: Any, items: Any, pairs: Any) -> tuple[Any, Any]:
         ordered = isinstance(value, collections.OrderedDict)
         pairs = iter((collections.OrderedDict if ordered else dict).items(value))
     return items, pairs
+
+
+def users_functions(value: Any) -> dict[str, Any]:
+    """Give the attributes of an object that says itself how it is pickled which are functions of the user's."""
+    if not pickling_of(type(value)).states_itself:
+        return {}
+    held = state_of(value)
+    for name in ("__wrapped__", "func"):  # where it is written in C
+        members = (vars(base).get(name) for base in type(value).__mro__)
+        if any(isinstance(one, _WRITTEN_IN_C) for one in members):
+            with suppress(Exception):
+                held.setdefault(name, getattr(value, name))
+    return {name: one for name, one in held.items() if users_function(one)}
+
+
+def users_function(value: Any) -> bool:
+    """Whether something is a function of the user's, or one with arguments of its own."""
+    while type(value) in (functools.partial, types.MethodType):
+        value = value.func if type(value) is functools.partial else value.__func__
+    return type(value) is types.FunctionType and is_user_function(value)

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+from s3kv_flow.keys.classes import cached_by_attrs
+
 
 class Layout:
     """Where objects of a class keep what they hold: looked up once for many of them.
@@ -33,8 +35,8 @@ class Layout:
         for name, member in self._slots:
             with suppress(AttributeError):  # it is not filled
                 held[name] = member.__get__(value, self._kind)
-        held.update(self.without_cached(getattr(value, "__dict__", {})))
-        return held
+        held.update(getattr(value, "__dict__", {}))
+        return self.without_cached(held)
 
     def without_cached(self, state: Mapping[Any, Any]) -> dict[Any, Any]:
         """Leave out what merely reading an object puts into it."""
@@ -81,8 +83,17 @@ _OF_WRAPPERS = frozenset(
 #: a list and of warnings, PyTorch of being compiled, pandas of what it has computed.
 _OF_LIBRARIES = frozenset(
     {"_attrs_cached_hash", "_stop_words_id", "_is_torch_compile", "_deprecated_key_to_warnings"}
+    # Of beartype's validators: what they are written as, with addresses for names.
+    | {"_is_valid_code", "_is_valid_code_locals"}
 )
-_CACHES = {"_cache": "pandas"}
+_CACHES = {
+    "_cache": "pandas",
+    **dict.fromkeys(("_cached_dict", "_dims", "_repr", "_to_dict", "_all_external_keys"), "dask"),
+}
+
+#: As Django, Werkzeug, boltons, astropy, propcache, SQLAlchemy and Pyramid call what they have like
+#: `functools.cached_property`.
+_CACHED_PROPERTIES = {"cachedproperty", "lazyproperty", "memoizedproperty", "reify"}
 
 #: Of a type that was made by a class statement (`Py_TPFLAGS_HEAPTYPE`).
 _HEAP_TYPE = 1 << 9
@@ -95,8 +106,11 @@ def _is_cached(kind: type, name: Any) -> bool:
     if package and any(str(base.__module__).partition(".")[0] == package for base in kind.__mro__):
         return True
     for base in kind.__mro__:
+        if name in cached_by_attrs(base):
+            return True
         if name in vars(base):
             member = vars(base)[name]
             member = getattr(member, "wrapped", member)  # as pydantic has it
-            return isinstance(member, functools.cached_property)
+            called = type(member).__name__.replace("_", "").lower()
+            return isinstance(member, functools.cached_property) or called in _CACHED_PROPERTIES
     return False

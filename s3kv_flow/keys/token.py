@@ -141,7 +141,7 @@ class Encoder:
 
     __slots__ = (
         *("_aside", "_cyclic", "_in_cycles", "_kept", "_lowest", "_memo"),
-        *("_met_cycles", "_ordered", "_stack", "_stated", "code", "digest"),
+        *("_met_cycles", "_ordered", "_stack", "_stated", "code", "comparing_took", "digest"),
     )
 
     def __init__(
@@ -163,6 +163,8 @@ class Encoder:
         self._ordered = False
         self._aside = 0
         self._stated = 0
+        #: Seconds that were spent on comparing values with copies of them.
+        self.comparing_took = 0.0
 
     def token(self, value: Any) -> bytes:
         """Give the token of any value.

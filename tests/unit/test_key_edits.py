@@ -7,6 +7,7 @@ import importlib
 import json
 import py_compile
 import re
+import subprocess
 import sys
 import textwrap
 import warnings
@@ -476,6 +477,162 @@ EDITS: dict[str, tuple[str, str, str]] = {
         "return 5",
         "return 6",
     ),
+    "what a currying decorator has taken": (
+        """
+        import toolz
+        @toolz.curry
+        def add(k, x): return x + k
+        def f(x): return add(3, x)
+        """,
+        "x + k",
+        "x - k",
+    ),
+    "a method with a cache of a package": (
+        """
+        import cachetools, operator
+        class K:
+            def __init__(self): self.c = {}
+            @cachetools.cachedmethod(operator.attrgetter("c"))
+            def m(self, x): return x * 5
+        def f(x): return K().m(x)
+        """,
+        "* 5",
+        "* 6",
+    ),
+    "a task that is pickled by name": (
+        """
+        class Task:
+            def __init__(self, function): self.function, self.__name__ = function, function.__name__
+            def __call__(self, *given): return self.function(*given)
+            def __reduce__(self): return self.__name__
+        @Task
+        def h(x): return x + 1
+        def f(x): return h(x)
+        """,
+        "x + 1",
+        "x + 2",
+    ),
+    "a task that is looked up": (
+        """
+        def lookup(name): return globals()[name]
+        class Task:
+            def __init__(self, function): self.function, self.__name__ = function, function.__name__
+            def __call__(self, *given): return self.function(*given)
+            def __reduce__(self): return lookup, (self.__name__,)
+        @Task
+        def h(x): return x + 1
+        def f(x): return h(x)
+        """,
+        "x + 1",
+        "x + 2",
+    ),
+    **{
+        f"{what} of a decorator of wrapt": (
+            """
+            import wrapt
+            K = 2
+            def deco(n):
+                @wrapt.decorator
+                def w(g, i, a, k): return g(*a, **k) * n + K
+                return w
+            @deco(3)
+            def f(x): return x + 1
+            """,
+            old,
+            new,
+        )
+        for what, old, new in (
+            ("an argument", "deco(3)", "deco(4)"),
+            ("a global", "K = 2", "K = 3"),
+            ("the code", "* n + K", "* n - K"),
+        )
+    },
+    "the class of a proxy": (
+        """
+        import wrapt
+        class P(wrapt.ObjectProxy):
+            def go(self): return self.__wrapped__ + 1
+        V = P(5)
+        def f(x): return V.go()
+        """,
+        "+ 1",
+        "+ 2",
+    ),
+    "a cached property of a class with slots": (
+        """
+        import attrs, functools
+        @attrs.define
+        class A:
+            a: int = 2
+            @functools.cached_property
+            def cp(self): return self.a * 3
+        def f(x): return A(x).cp
+        """,
+        "* 3",
+        "* 4",
+    ),
+    **{
+        f"{what} of a context as a decorator": (
+            """
+            import contextlib
+            LEVEL = 0
+            @contextlib.contextmanager
+            def at(level):
+                global LEVEL
+                LEVEL = level * 2
+                yield
+                LEVEL = 0
+            @at(3)
+            def h(x): return LEVEL
+            def f(x): return h(x)
+            """,
+            old,
+            new,
+        )
+        for what, old, new in (
+            ("the code", "* 2", "* 3"),
+            ("the argument", "at(3)", "at(4)"),
+        )
+    },
+    **{
+        f"{what} of retries of a coroutine": (
+            """
+            import tenacity, asyncio
+            @tenacity.retry(stop=tenacity.stop_after_attempt(3), retry_error_callback=lambda s: s.attempt_number)
+            async def h(x): raise ValueError
+            async def g(x): return await h(x)
+            def f(x): return asyncio.run(g(x))
+            """,
+            old,
+            new,
+        )
+        for what, old, new in (
+            ("the end", "_number", "_number + 1"),
+            ("the number", "attempt(3)", "attempt(4)"),
+        )
+    },
+    "a class that beartype checks": (
+        """
+        from beartype import beartype
+        @beartype
+        class C:
+            def m(self, x: int) -> int: return x
+        def f(x): return C().m(x)
+        """,
+        "return x\n",
+        "return -x\n",
+    ),
+    "what another text constant reads of a class": (
+        """
+        class Config:
+            scale = 1
+        def configure(v): Config.scale = v
+        def f(x):
+            return x * getattr(Config, "scale") if x else configure(x)
+        """,
+        "scale = 1",
+        "scale = 5",
+    ),
 }
 
 
@@ -694,6 +851,67 @@ USED: dict[str, str] = {
             _p: int = 5
         def f(x): return P()._p
         """,
+    "a count in a closure": """
+        def make():
+            n = 0
+            def inner(x):
+                nonlocal n
+                n += 1
+                return x
+            return inner
+        a = make()
+        def f(x): return a(x)
+        """,
+    "a memo of toolz": """
+        import toolz
+        @toolz.memoize
+        def h(x): return x
+        def f(x): return h(x)
+        """,
+    "a memo of cachetools": """
+        import cachetools.func
+        @cachetools.func.ttl_cache(3)
+        def h(x): return x
+        def f(x): return h(x)
+        """,
+    "a lock of wrapt": """
+        import wrapt
+        @wrapt.synchronized
+        def h(x): return x
+        def f(x): return h(x)
+        """,
+    "the flags of a context of decimals": """
+        import decimal
+        C = decimal.Context(prec=5)
+        def f(x): return C.divide(decimal.Decimal(x), 3)
+        """,
+    "a cached property of a class with slots": """
+        import attrs, functools
+        @attrs.define
+        class A:
+            a: int = 2
+            @functools.cached_property
+            def cp(self): return self.a * 3
+        A_GLOBAL = A()
+        def f(x): return A_GLOBAL.cp
+        """,
+    "a cached property of Werkzeug": """
+        from werkzeug.utils import cached_property
+        class A:
+            @cached_property
+            def cp(self): return 3
+        A_GLOBAL = A()
+        def f(x): return A_GLOBAL.cp
+        """,
+    "a validator of beartype": """
+        from beartype import beartype
+        from beartype.vale import Is
+        from typing import Annotated
+        Positive = Annotated[int, Is[lambda v: v > 0]]
+        @beartype
+        def h(x: Positive): return x
+        def f(x): return h(x)
+        """,
     "an adapter": """
         import pydantic
         class M(pydantic.BaseModel):
@@ -785,3 +1003,28 @@ def test_decorating_loads_no_module_that_waits_for_its_first_use(tmp_path: Path)
         print(len(key(f)))
         """
     assert _run(tmp_path, script) == ["32"]
+
+
+def test_a_logger_of_a_script_is_the_same_where_the_script_sent_its_function(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "script.py").write_text(
+        """
+import logging, subprocess, sys
+import cloudpickle
+import s3kv_flow as s3kv
+log = logging.getLogger(__name__)
+@s3kv.cached
+def f(x):
+    log.info("x")
+    return x
+if __name__ == "__main__":
+    print(f.key(1), flush=True)
+    there = "import cloudpickle, sys; print(cloudpickle.load(sys.stdin.buffer).key(1))"
+    subprocess.run([sys.executable, "-c", there], input=cloudpickle.dumps(f), check=True)
+"""
+    )
+    run = [sys.executable, "script.py"]
+    done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)
+    imported = printed_by("import script; print(script.f.key(1))", folder=tmp_path)
+    assert done.stdout.split() == imported * 2

@@ -7,15 +7,20 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pandas as pd
+import pendulum
 import polars as pl
 import pyarrow as pa
+import pyrsistent
 import pytest
+import sympy
+import xarray as xr
 from sklearn.utils import Bunch
 
 from s3kv_flow.keys.token import Encoder
-from s3kv_flow.testing import assert_different_keys, assert_same_key
+from s3kv_flow.testing import assert_different_keys, assert_same_key, assert_stable_key
 
 
 def _grouped(second: list[str]) -> Any:
@@ -152,3 +157,109 @@ def test_dictionaries_of_structures_lie_in_chunks_too() -> None:
 def test_dates_that_python_has_not_have_a_key() -> None:
     late = pa.array([[("a", 10**12)]], pa.map_(pa.string(), pa.timestamp("s")))
     assert_same_key(late, pa.concat_arrays([late]))
+
+
+def test_the_fold_counts_though_a_package_forgets_to_pickle_it() -> None:
+    first, second = (
+        pendulum.datetime(2020, 10, 25, 2, 30, tz="Europe/Berlin", fold=fold) for fold in (0, 1)
+    )
+    assert first.offset != second.offset
+    assert_different_keys(first, second)
+    assert_different_keys([first] * 40, [second] * 40)
+    assert_same_key(first, copy.deepcopy(first))
+
+
+def test_a_set_that_pickles_a_list_has_no_order() -> None:
+    assert_same_key(pyrsistent.s(*"abcde"), pyrsistent.s(*"edcba"))
+    assert_different_keys(pyrsistent.s(*"abcde"), pyrsistent.s(*"abcdx"), pyrsistent.v(*"abcde"))
+    assert_different_keys(pyrsistent.v(*"ab"), pyrsistent.v(*"ba"))
+    assert_stable_key(pyrsistent.s("a", "b", "c"))
+
+
+def _dataset(**options: Any) -> Any:
+    coords = {"x": [1, 2], "t": ("y", pd.date_range("2020", periods=3))}
+    data = {"a": (("x", "y"), np.arange(6.0).reshape(2, 3))}
+    return xr.Dataset(data, coords=coords, **options)
+
+
+def test_looking_at_a_dataset_changes_no_key() -> None:
+    first, second = _dataset(), _dataset()
+    token = Encoder().token(first)
+    for look in (
+        repr,
+        lambda one: one.mean(),
+        lambda one: one.a.encoding,
+        lambda one: one.x.attrs,
+        lambda one: one._repr_html_(),
+        lambda one: xr.concat([one, one], "x"),
+        lambda one: one.identical(one.copy()),
+        lambda one: one.chunk({"x": 1}).compute(),
+    ):
+        look(first)
+        assert Encoder().token(first) == token
+    assert_same_key(first, second, first.copy(), pickle.loads(pickle.dumps(first)))
+    assert_same_key(first.a, second.a, copy.deepcopy(second.a))
+    assert_stable_key(first)
+
+
+def test_all_of_a_dataset_counts() -> None:
+    one = _dataset()
+    named = _dataset()
+    named.a.attrs["unit"] = "m"
+    assert_different_keys(
+        *(one, one.a, one.a.variable, one.a.rename("b"), one.assign(a=one.a + 1), named),
+        *(one.assign_coords(x=[1, 3]), one.transpose("y", "x"), _dataset(attrs={"unit": "m"})),
+    )
+
+
+def test_looking_at_the_graph_of_a_lazy_array_changes_no_key() -> None:
+    def made(number: int) -> Any:
+        return da.from_array(np.arange(16.0).reshape(4, 4), chunks=2) + number
+
+    used = made(1)
+    token = Encoder().token(used)
+    repr(list(used.dask))
+    used.compute()
+    assert token == Encoder().token(used) == Encoder().token(made(1))
+    assert_different_keys(used, made(2))
+
+
+def test_the_domain_of_a_polynomial_counts_and_undefined_functions_do_by_name() -> None:
+    x = sympy.Symbol("x")
+    options: list[dict[str, Any]] = [{}, {"modulus": 5}, {"modulus": 2}, {"domain": "QQ"}]
+    assert_different_keys(
+        *(sympy.Poly(x**2 + 1, x, **one) for one in (*options, {"extension": sympy.I}))
+    )
+    assert_same_key(sympy.Poly(x**2 + 1, x), sympy.Poly(1 + x**2))
+    assert_stable_key(sympy.Function("f")(x).diff(x))
+    assert_different_keys(
+        *(sympy.Function(name, **one)(x) for name in "fg" for one in ({}, {"real": True}))
+    )
+
+
+class _Node:
+    def __init__(self, name: str, *more: _Node) -> None:
+        self.name, self.more, self.all = name, more, [self, *more]
+        for one in more:
+            one.all.append(self)
+
+    def __reduce__(self) -> Any:
+        return _Node.__new__, (_Node,), vars(self)
+
+
+def test_types_that_all_reach_each_other_are_compared_with_copies_for_a_moment_only() -> None:
+    kinds = [type(f"_Node{number}", (_Node,), {}) for number in range(40)]
+    nodes = [kind(f"n{number}") for number, kind in enumerate(kinds)]
+    for node in nodes:
+        node.all.extend(nodes)
+    visits = 0
+    visit = Encoder._compound
+
+    class Counting(Encoder):
+        def _compound(self, value: Any) -> bytes:
+            nonlocal visits
+            visits += 1
+            return visit(self, value)
+
+    Counting().token(nodes[0])
+    assert visits < 200_000

@@ -56,8 +56,8 @@ def register_key(kind: type[T] | str, key: Callable[[T], Any]) -> None:
 
 #: Packages that have a module here.
 WITH_A_MODULE: Final = (
-    *("dask", "msgspec", "numpy", "pandas", "polars", "pyarrow", "pydantic"),
-    *("rpds", "scipy", "sklearn", "torch", "wrapt"),
+    *("dask", "msgspec", "numba", "numpy", "pandas", "polars", "pyarrow", "pydantic"),
+    *("rpds", "scipy", "sklearn", "sympy", "torch", "wrapt", "xarray"),
 )
 #: Packages of which `values` has some types.
 OF_THE_STANDARD_LIBRARY: Final = ("decimal", "fractions", "ipaddress", "random", "uuid")

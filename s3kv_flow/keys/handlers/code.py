@@ -17,6 +17,7 @@ from s3kv_flow.keys.code import code_token
 from s3kv_flow.keys.depends import token_of
 from s3kv_flow.keys.guards import MISSING, contents, registry_of
 from s3kv_flow.keys.identity import Identity
+from s3kv_flow.keys.names import names_of
 from s3kv_flow.keys.qualified import name_of, public_name
 from s3kv_flow.keys.token import BY_BASE, EXACT, Encoder
 from s3kv_flow.keys.trees import bytecode_token, module_sources
@@ -48,7 +49,10 @@ def _installed(value: types.FunctionType, encoder: Encoder) -> bytes:
     # What travelled by value was of a file, most likely.
     is_text = code.co_filename == source.BY_VALUE or os.path.isfile(code.co_filename)
     parts = [] if is_text else [bytecode_token(code, encoder)]
+    filled = names_of(code, source.node_of(value)).stored if value.__closure__ else ()
     for cell, held in zip(code.co_freevars, map(contents, value.__closure__ or ())):
+        if cell in filled:  # a memo, most likely
+            continue
         parts.append(encoder.token(cell))
         parts.append(b"missing" if held is MISSING else encoder.attribute(cell, held))
     made_with = (value.__defaults__, value.__kwdefaults__)

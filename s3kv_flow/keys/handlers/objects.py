@@ -23,6 +23,8 @@ from s3kv_flow.keys.pickling import (
     really_held,
     reducer_of,
     unknown_to_pickling,
+    users_function,
+    users_functions,
 )
 from s3kv_flow.keys.source import module_name, outside
 from s3kv_flow.keys.state import Layout, Layouts, state_of
@@ -71,9 +73,13 @@ def _by_reduce(value: Any, way: Pickling, encoder: Encoder) -> bytes:
     reduced = _reduced(value)
     if isinstance(reduced, str):
         module = module_name(getattr(value, "__module__", None) or kind.__module__)
-        return encoder.node(b"global", encoder.token(kind), *map(encoder.token, (module, reduced)))
+        named = encoder.token(kind), *map(encoder.token, (module, reduced))
+        behind = users_functions(value)
+        return encoder.node(b"global", *named, *([attributes(behind, encoder)] if behind else []))
     function, arguments, state, items, pairs = reduced
     own = unknown_to_pickling(value, way, state) if way.forgets else {}
+    if way.states_itself and not any(map(users_function, arguments)):
+        own |= users_functions(value)  # what is made again by a name is more than the name
     return encoder.node(
         b"reduce" if not own else b"reduce, and more",
         *([attributes(own, encoder)] if own else []),
@@ -107,6 +113,11 @@ def _reduced(value: Any) -> str | tuple[Any, tuple[Any, ...], Any, Any, Any]:
         arguments = arguments[1:]  # the first is the class
     if function in _ORDINARY:
         function = None
+    if pickling_of(kind).is_set:
+        arguments = tuple(
+            frozenset(one) if type(one) is list and len(one) == len(value) else one
+            for one in arguments
+        )
     if (items is not None or pairs is not None) and pickling_of(kind).is_by_python:
         items, pairs = really_held(value, items, pairs)
     return function, arguments, state, items, pairs
@@ -119,15 +130,14 @@ def _told_by_reduce(kind: type, encoder: Encoder) -> Told | None:
     """Give how objects of one class are told by what pickling would write of them."""
     if _is_read_once(kind) or _is_of_this_process(kind) or pickling_of(kind).forgets:
         return None
-    digest = encoder.digest
     layouts = Layouts()
 
     def tell(value: Any) -> Any:
         kind = type(value)
         if kind not in _compared:
-            _reduce(value, Encoder(digest))  # warns where it is not stable
+            _compare(value, encoder)
         reduced = _reduced(value)
-        if isinstance(reduced, str):
+        if isinstance(reduced, str) or users_functions(value):
             raise NotToldError
         function, arguments, state, items, pairs = reduced
         return (
@@ -179,7 +189,7 @@ def _parted(layout: Layout, state: Any) -> tuple[int, Any, Any]:
     if type(state) is tuple and len(state) == 2 and type(state[1]) is dict:
         own, slots = state  # as pickling gives them where there are slots
         if own is None or type(own) is dict:
-            return WITH_SLOTS, _kept(layout, own), slots
+            return WITH_SLOTS, _kept(layout, own), layout.without_cached(slots)
     return AS_IT_IS, state, None
 
 
@@ -202,20 +212,32 @@ COMPARE_BYTES: Final = 1 << 20
 
 
 def _reduce(value: Any, encoder: Encoder) -> bytes | None:
-    kind = type(value)
-    if kind in _compared or getattr(_here, "compares", False):
+    if type(value) in _compared or getattr(_here, "compares", False):
         return by_reduce(value, encoder)
-    _compared.add(kind)
+    _compared.add(type(value))
     started = time.perf_counter()
     token = by_reduce(value, encoder)
-    if time.perf_counter() - started < COMPARE_SECONDS and not _is_stable(value, encoder.digest):
+    if time.perf_counter() - started < COMPARE_SECONDS:
+        _compare(value, encoder)
+    return token
+
+
+def _compare(value: Any, encoder: Encoder) -> None:
+    """Warn where a copy by pickle has another key; on a cycle each object reaches all others, so not of each."""
+    if encoder.comparing_took > COMPARE_SECONDS or getattr(_here, "compares", False):
+        return
+    kind = type(value)
+    _compared.add(kind)
+    started = time.perf_counter()
+    is_stable = _is_stable(value, encoder.digest)
+    encoder.comparing_took += time.perf_counter() - started
+    if not is_stable:
         warnings.warn(
             f"a {kind.__module__}.{kind.__qualname__} has another key once it was pickled, so it "
             "may have another in each process; teach it with __s3kv_key__ or s3kv_flow.register_key",
             UnstableKeyWarning,
             stacklevel=outside(),
         )
-    return token
 
 
 class _Short(io.BytesIO):
@@ -289,7 +311,9 @@ def _never_consume(value: Any, encoder: Encoder) -> bytes | None:
 
 
 def _is_read_once(kind: type) -> bool:
-    return issubclass(kind, (collections.abc.Iterator, collections.abc.AsyncIterator))
+    # What is called as well, as the asynchronous retries of tenacity are, is more than an iterator.
+    is_iterator = issubclass(kind, (collections.abc.Iterator, collections.abc.AsyncIterator))
+    return is_iterator and not any("__call__" in vars(base) for base in kind.__mro__)
 
 
 #: Modules of the standard library whose objects are held by their process: locks, queues, clients.
@@ -302,7 +326,7 @@ _OF_THIS_PROCESS: Final = frozenset(
 
 
 #: Classes of which the same holds.
-_HANDLES: Final = frozenset({"weakref.finalize", "ctypes.CDLL"})
+_HANDLES: Final = frozenset({"weakref.finalize", "ctypes.CDLL", "django.db.models.query.QuerySet"})
 
 
 def _never_of_this_process(value: Any, encoder: Encoder) -> bytes | None:

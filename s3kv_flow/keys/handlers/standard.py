@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import collections
+import contextlib
 import datetime
 import enum
 import functools
@@ -404,6 +405,19 @@ def _dispatching_method(value: functools.singledispatchmethod[Any], encoder: Enc
 @_inherited(logging.Logger)
 def _logger(value: logging.Logger, encoder: Encoder) -> bytes:
     return encoder.record(b"logger", module_name(value.name))
+
+
+@_inherited(contextlib._GeneratorContextManager)
+@_inherited(contextlib._AsyncGeneratorContextManager)
+def _context(value: Any, encoder: Encoder) -> bytes:
+    """Give the token of what `contextlib.contextmanager` made: a decorator, too."""
+    return encoder.record(b"context", type(value), value.func, value.args, value.kwds)
+
+
+@_inherited(logging.LoggerAdapter)
+def _logger_adapter(value: logging.LoggerAdapter[Any], encoder: Encoder) -> bytes:
+    held = {name: one for name, one in state_of(value).items() if one is not False}
+    return encoder.node(b"adapter", encoder.token(type(value)), attributes(held, encoder))
 
 
 @_for(property, classmethod, staticmethod)

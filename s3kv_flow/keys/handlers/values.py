@@ -40,6 +40,13 @@ def _address(value: Any) -> str:
     return str(value)
 
 
+@_for(decimal.Context)
+def _context(value: decimal.Context, encoder: Encoder) -> bytes:
+    """Give the token of a context, without the flags that calculations leave in it."""
+    told = (value.prec, value.rounding, value.Emin, value.Emax, value.capitals, value.clamp)
+    return encoder.record(b"context", told, {one.__name__ for one, on in value.traps.items() if on})
+
+
 @_for(random.Random)
 def _random(value: random.Random, encoder: Encoder) -> bytes:
     if value is random._inst:

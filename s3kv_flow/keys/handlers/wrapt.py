@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from s3kv_flow.keys.source import is_user_module
 from s3kv_flow.keys.token import Encoder
 
 
@@ -15,4 +16,6 @@ def encode(value: Any, encoder: Encoder) -> bytes | None:
     told = {
         name: getattr(value, f"_self_{name}", None) for name in ("wrapper", "enabled", "instance")
     }
-    return encoder.record(b"proxy", type(value).__name__, value.__wrapped__, told)
+    kind = type(value)
+    own = kind if is_user_module(kind.__module__) else kind.__name__
+    return encoder.record(b"proxy", own, value.__wrapped__, told)
