@@ -238,15 +238,14 @@ def test_the_domain_of_a_polynomial_counts_and_undefined_functions_do_by_name() 
 
 
 class _Node:
-    def __init__(self, name: str, *more: _Node) -> None:
-        self.name, self.more, self.all = name, more, [self, *more]
-        for one in more:
-            one.all.append(self)
+    def __init__(self, name: str) -> None:
+        self.name, self.all = name, [self]
 
     def __reduce__(self) -> Any:
-        return _Node.__new__, (_Node,), vars(self)
+        return _Node.__new__, (_Node,), vars(self)  # a copy is of a class that was not met yet
 
 
+@pytest.mark.filterwarnings("ignore::s3kv_flow.UnstableKeyWarning")
 def test_types_that_all_reach_each_other_are_compared_with_copies_for_a_moment_only() -> None:
     kinds = [type(f"_Node{number}", (_Node,), {}) for number in range(10)]
     nodes = [kind(f"n{number}") for number, kind in enumerate(kinds)]
