@@ -243,19 +243,19 @@ def _read(filename: str, module_globals: Mapping[str, Any] | None) -> Text | Non
     """Read the text as it stands; None if it is known already or there is none."""
     text = _text(filename, module_globals)
     versions = _texts.setdefault(filename, [])
-    if not text or any(known.text == text for known in versions):
+    if text is None or any(known.text == text for known in versions):
         return None
     versions.append(Text(filename, text))
     return versions[-1]
 
 
-def _text(filename: str, module_globals: Mapping[str, Any] | None) -> str:
+def _text(filename: str, module_globals: Mapping[str, Any] | None) -> str | None:
     try:
         with tokenize.open(filename) as file:
             return file.read()
     except (OSError, SyntaxError, UnicodeDecodeError, ValueError):
         # Notebook cells and modules in archives: whoever compiled them told linecache.
-        return "".join(linecache.getlines(filename, module_globals))  # type: ignore[arg-type]
+        return "".join(linecache.getlines(filename, module_globals)) or None  # type: ignore[arg-type]
 
 
 def node_of(function: types.FunctionType) -> ast.AST | None:

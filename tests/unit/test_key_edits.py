@@ -1028,3 +1028,16 @@ if __name__ == "__main__":
     done = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True)
     imported = printed_by("import script; print(script.f.key(1))", folder=tmp_path)
     assert done.stdout.split() == imported * 2
+
+
+@pytest.mark.parametrize("loads", ["", "import package\n"])
+def test_an_empty_module_counts_by_its_text_as_any_does(tmp_path: Path, loads: str) -> None:
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "steps.py").write_text("def h(x): return x\n")
+    inside = tmp_path / "package" / "__init__.py"
+    (tmp_path / "m.py").write_text("def f(x):\n    import package.steps\n    return package.steps.h(x)\n")
+    keys = []
+    for text in ("", "\n", "# a comment\n", "A = 1\n"):
+        inside.write_text(text)
+        keys.append(_only(_run(tmp_path, f"{loads}from m import f\nprint(key(f))")))
+    assert keys[0] == keys[1] == keys[2] != keys[3]
