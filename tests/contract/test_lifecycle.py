@@ -11,7 +11,6 @@ import pytest
 from click.testing import CliRunner
 
 import s3kv_flow as s3kv
-from s3kv_flow._decorator import CACHE_ATTRIBUTE
 from s3kv_flow._lifecycle import MOST_RULES, apply, plan
 from s3kv_flow.cli.main import commands
 from s3kv_flow.stores.connection import Connection

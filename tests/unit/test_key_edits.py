@@ -1035,7 +1035,9 @@ def test_an_empty_module_counts_by_its_text_as_any_does(tmp_path: Path, loads: s
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "steps.py").write_text("def h(x): return x\n")
     inside = tmp_path / "package" / "__init__.py"
-    (tmp_path / "m.py").write_text("def f(x):\n    import package.steps\n    return package.steps.h(x)\n")
+    (tmp_path / "m.py").write_text(
+        "def f(x):\n    import package.steps\n    return package.steps.h(x)\n"
+    )
     keys = []
     for text in ("", "\n", "# a comment\n", "A = 1\n"):
         inside.write_text(text)
