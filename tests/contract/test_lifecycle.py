@@ -46,7 +46,7 @@ def controlled(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> Boto3
 
 
 def cache(kv: s3kv.S3KV, name: str, **options):
-    return getattr(kv.cached(lambda: 1, name=name, **options), CACHE_ATTRIBUTE)
+    return cache_of(kv.cached(lambda: 1, name=name, **options))
 
 
 def rules(control: Boto3Objects) -> dict[str, dict]:
