@@ -13,6 +13,7 @@ from click.testing import CliRunner
 import s3kv_flow as s3kv
 from s3kv_flow._lifecycle import MOST_RULES, apply, plan
 from s3kv_flow.cli.main import commands
+from s3kv_flow.keys.classes import cache_of
 from s3kv_flow.stores.connection import Connection
 from s3kv_flow.stores.control import Boto3Objects
 from s3kv_flow.testing import memory_store
