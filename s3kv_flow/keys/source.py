@@ -504,6 +504,8 @@ def _spec_of(name: str) -> ModuleSpec | None:
             spec = module.__spec__
         elif spec is None:
             spec = importlib.util.find_spec(full)
+        elif path is None:  # what is in a module that is no package is no module
+            return None
         else:
             spec = PathFinder.find_spec(full, path)
         if spec is None or (spec.origin is not None and not is_user_file(spec.origin)):

@@ -184,11 +184,26 @@ def module_sources(name: str, encoder: Encoder) -> Sources:
             pending += [absolute(*each, text.package) for held in imports for each in held]
             continue
         found[one] = tree_token(text.tree, encoder)
-        for part in ast.walk(text.tree):
-            if isinstance(part, ast.Import):
-                pending.extend(one for alias in part.names for one in with_parents(alias.name))
-            elif isinstance(part, ast.ImportFrom):
-                base = absolute(part.level, part.module or "", text.package)
-                pending.append(base)
-                pending.extend(dotted(base, alias.name) for alias in part.names)
+        for level, module, names in _imports_of(text.tree):
+            base = absolute(level, module, text.package)
+            pending.append(base)
+            pending.extend(dotted(base, each) for each in names)
     return Sources(tuple(sorted(found.items())), tuple(unloaded))
+
+
+#: What modules import, by their trees: one large package may be asked of by many functions.
+_imports: dict[int, tuple[ast.AST, list[tuple[int, str, list[str]]]]] = {}
+
+
+def _imports_of(tree: ast.AST) -> list[tuple[int, str, list[str]]]:
+    """Give what a module imports: how many levels up, from which, and what names."""
+    known = _imports.get(id(tree))
+    if known is None or known[0] is not tree:
+        found: list[tuple[int, str, list[str]]] = []
+        for part in ast.walk(tree):
+            if isinstance(part, ast.Import):
+                found += [(0, one, []) for alias in part.names for one in with_parents(alias.name)]
+            elif isinstance(part, ast.ImportFrom):
+                found.append((part.level, part.module or "", [one.name for one in part.names]))
+        known = _imports[id(tree)] = tree, found
+    return known[1]

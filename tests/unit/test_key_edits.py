@@ -1043,3 +1043,17 @@ def test_an_empty_module_counts_by_its_text_as_any_does(tmp_path: Path, loads: s
         inside.write_text(text)
         keys.append(_only(_run(tmp_path, f"{loads}from m import f\nprint(key(f))")))
     assert keys[0] == keys[1] == keys[2] != keys[3]
+
+
+def test_a_file_named_like_what_is_imported_of_a_builtin_module_does_not_count(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "steps.py").write_text(
+        "from itertools import chain\ndef h(x): return [*chain([x])]\n"
+    )
+    (tmp_path / "m.py").write_text("def f(x):\n    import steps\n    return steps.h(x)\n")
+    keys = []
+    for text in ("A = 1\n", "A = 2\n"):
+        (tmp_path / "chain.py").write_text(text)
+        keys.append(_only(_run(tmp_path, "from m import f\nprint(key(f))")))
+    assert keys[0] == keys[1]
