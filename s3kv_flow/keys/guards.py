@@ -52,8 +52,7 @@ class Guards:
         """Note what a function is made of; what it closes over and its attributes have their own guards."""
         of_its_own = function.__code__, function.__defaults__, function.__closure__
         own, keywords = function.__dict__, function.__kwdefaults__
-        self.functions.append((function, *of_its_own, own, keywords))
-        self.sizes.append((own, len(own)))
+        self.functions.append((function, *of_its_own, own, len(own), keywords))
         if keywords is not None:
             self.sizes.append((keywords, len(keywords)))
             self.names.extend((keywords, *one) for one in keywords.items())
@@ -75,12 +74,13 @@ class Guards:
         for namespace, name, value in self.names:
             if namespace.get(name, MISSING) is not value:
                 return False
-        for function, code, defaults, closure, own, keywords in self.functions:
+        for function, code, defaults, closure, own, size, keywords in self.functions:
             if (
                 function.__code__ is not code
                 or function.__defaults__ is not defaults
                 or function.__closure__ is not closure
                 or function.__dict__ is not own
+                or len(own) != size
                 or function.__kwdefaults__ is not keywords
             ):
                 return False
