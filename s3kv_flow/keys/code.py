@@ -121,6 +121,7 @@ class Walk:
         self._kept: set[tuple[int, str]] = set()
         self._attributes: set[str] = set()
         self._kept_of_classes: set[str] = set()
+        self._whole: set[int] = set()
         self._deep = deep
         self._encoder = Encoder(digest, self.refer)
         self._guarded: set[int] = set()
@@ -151,8 +152,12 @@ class Walk:
             for kind in classes
             for name in self._kept_of_classes & vars(kind).keys()
         }
-        written = self._kept | of_classes
-        kept = {(owner, name) for owner, name in written if name not in self._attributes}
+        written = self._kept | (set() if id(THE_CLASS) in self._whole else of_classes)
+        kept = {
+            (owner, name)
+            for owner, name in written
+            if name not in self._attributes and owner not in self._whole
+        }
         if kept and not self._left_out and ANY_NAME not in self._attributes:
             again = Walk(self._encoder.digest, deep=self._deep, root=self._root, left_out=kept)
             if self._root is None:
@@ -225,6 +230,7 @@ class Walk:
 
     def _function(self, function: types.FunctionType) -> bytes:
         encoder = self._encoder
+        self.guards.watch(function)
         if cache_of(function) is not None:  # the root is cached already
             return encoder.node(b"cached", encoder.token(function))
         registry = registry_of(function)
@@ -234,7 +240,6 @@ class Walk:
         node = source.node_of(function)
         code = function.__code__
         root = function is self._root
-        self.guards.watch(function)
         if "__wrapped__" in function.__dict__ and _is_made_by_package(function):
             return self._wrapper(function, node)
         names = names_of(code, node)
@@ -279,9 +284,10 @@ class Walk:
 
     def _note_kept(self, function: types.FunctionType, names: Names) -> None:
         self._attributes |= names.attributes
-        if names.kept:
+        if names.kept or names.whole:
             cells = zip(function.__code__.co_freevars, map(contents, function.__closure__ or ()))
             known = {**function.__globals__, **dict(cells)}
+            self._whole |= {id(known.get(name, name)) for name in names.whole}
             for name, attribute in names.kept:
                 owner = known.get(name)
                 if attribute.startswith("__"):  # Python itself reads those
@@ -426,7 +432,7 @@ class Walk:
         if cache_of(value) is not None:
             self.guards.watch(value)
         if type(value) is operator.attrgetter:
-            self._attributes.add(ANY_NAME)
+            self._attributes.update(*(one.split(".") for one in value.__reduce__()[1]))
         if id(value) not in self._guarded and not is_constant(value):
             self._guarded.add(id(value))  # many functions may read one registry
             self._guard(value, name)

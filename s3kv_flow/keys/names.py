@@ -27,6 +27,8 @@ class Names:
     #: Attributes that are only written, with the names of what has them; and those that are read.
     kept: frozenset[tuple[str, str]]
     attributes: frozenset[str]
+    #: The names of what any attribute may be read of.
+    whole: frozenset[str]
     imports: tuple[tuple[int, str], ...]
     #: What is asked of some function or class that does not count by itself.
     asks: frozenset[str]
@@ -113,7 +115,7 @@ def _collect_names(code: types.CodeType, node: ast.AST | None) -> Names:
         _only_written(node) if node is not None else frozenset(),
         _stored(node) if node is not None else frozenset(),
         _kept(node) if node is not None else frozenset(),
-        _read_attributes(node) if node is not None else frozenset(code.co_names),
+        *(_read_attributes(node) if node is not None else (frozenset(code.co_names), frozenset())),
         tuple(sorted(imports)),
         frozenset(what for what, askers in ASKERS.items() if named & askers),
     )
@@ -257,9 +259,9 @@ def _only_written(node: ast.AST) -> frozenset[str]:
 THE_CLASS: Final = "class"
 ANY_NAME: Final = "*"
 
-#: What reads attributes whose names do not stand there; and what is told them, maybe in texts.
-_READ_ANY: Final = frozenset({"__dict__", "dir", "eval", "exec", "getmembers", "vars"})
-_ARE_TOLD: Final = frozenset({"attrgetter", "getattr", "getattr_static", "hasattr"})
+#: What is told an attribute's name, and what goes through all that something has.
+_BY_NAME: Final = frozenset({"getattr", "getattr_static", "hasattr"})
+_OF_ALL: Final = frozenset({"dir", "getmembers", "vars"})
 
 
 def _kept(node: ast.AST) -> frozenset[tuple[str, str]]:
@@ -279,34 +281,34 @@ def _owner(part: ast.expr) -> str | None:
     return THE_CLASS if is_type else None
 
 
-def _read_attributes(node: ast.AST) -> frozenset[str]:
-    """Give the names of attributes that a function reads, or may read."""
+def _read_attributes(node: ast.AST) -> tuple[frozenset[str], frozenset[str]]:
+    """Give the names of attributes that a function reads, and the names of what it may read any attribute of."""
     found: set[str] = set()
-    told: set[int] = set()
+    whole: set[str | None] = set()
     for part in ast.walk(node):
-        name = getattr(part, "attr", None) or getattr(part, "id", None)
         if isinstance(part, ast.Attribute) and not isinstance(part.ctx, ast.Store):
             found.add(part.attr)
+            if part.attr == "__dict__":
+                whole.add(_owner(part.value))
+        elif isinstance(part, ast.Name) and part.id in ("eval", "exec"):
+            found.add(ANY_NAME)
         elif isinstance(part, ast.MatchClass):
             found.update(part.kwd_attrs)
         elif isinstance(part, ast.Constant) and isinstance(part.value, str):
             found.update(_IN_FORMAT.findall(part.value))
-        elif isinstance(part, ast.Call) and _called(part) in _ARE_TOLD:
+        elif isinstance(part, ast.Call) and part.args:
+            called = getattr(part.func, "attr", None) or getattr(part.func, "id", None)
             texts = [one.value for one in part.args if isinstance(one, ast.Constant)]
-            if len(texts) >= len(part.args) - (_called(part) != "attrgetter"):
-                told.add(id(part.func))
-                found.update(*(text.split(".") for text in texts if isinstance(text, str)))
-        if name in _READ_ANY or (name in _ARE_TOLD and id(part) not in told):
-            found.add(ANY_NAME)
-    return frozenset(found)
+            if called in _BY_NAME or called == "attrgetter":
+                found.update(*(one.split(".") for one in texts if isinstance(one, str)))
+            name = part.args[1] if called in _BY_NAME and len(part.args) > 1 else None
+            if called in _OF_ALL or not isinstance(name, (ast.Constant, type(None))):
+                whole.add(_owner(part.args[0]))
+    return frozenset(found), frozenset(one for one in whole if one is not None)
 
 
 #: ``{0.name}``
 _IN_FORMAT: Final = re.compile(r"\{\w*\.(\w+)")
-
-
-def _called(call: ast.Call) -> str | None:
-    return getattr(call.func, "attr", None) or getattr(call.func, "id", None)
 
 
 def _stored(node: ast.AST) -> frozenset[str]:

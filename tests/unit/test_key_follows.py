@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import gc
 import importlib
+import operator
 import sys
 import threading
 import types
@@ -180,11 +181,28 @@ def by_vars(x: int) -> Any:
     return x * vars(Config)["scale"] if x else configure(x)
 
 
+get_scale = operator.attrgetter("scale")
+
+
+def by_getter(x: int) -> Any:
+    return x * get_scale(Config) if x else configure(x)
+
+
+def by_dict(x: int) -> Any:
+    return x * Config.__dict__["scale"] if x else configure(x)
+
+
+def by_computed_name(x: int) -> Any:
+    return x * getattr(Config, "".join(["sc", "ale"]), 1) if x else configure(x)
+
+
 def by_format(x: int) -> Any:
     return f"{Config.scale}" if x else configure(x)
 
 
-@pytest.mark.parametrize("body", [by_name, by_pattern, by_vars, by_format])
+@pytest.mark.parametrize(
+    "body", [by_name, by_pattern, by_vars, by_getter, by_dict, by_computed_name, by_format]
+)
 def test_an_attribute_that_is_written_counts_however_it_is_read(
     body: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,6 +236,25 @@ def test_counts_that_a_class_keeps_of_itself_change_no_key() -> None:
     function(2)
     assert (Counted.made, Counted.seen, Counted.asked) == (2, 2, 2)
     assert function.key(1) == before == kv.cached(counting).key(1)
+
+
+def named(one: Any, name: str) -> Any:
+    return getattr(one, name), vars(one)
+
+
+def counted(x: int) -> int:
+    counted.calls += 1  # type: ignore[attr-defined]
+    return x
+
+
+def test_a_count_changes_no_key_where_something_else_is_read_by_a_computed_name() -> None:
+    counted.calls = 0  # type: ignore[attr-defined]
+    function = kv.cached(lambda x: str([named(types.SimpleNamespace(name=1), "name"), counted(x)]))
+    before = function.key(1)
+    function(1)
+    function(2)
+    assert counted.calls == 2  # type: ignore[attr-defined]
+    assert function.key(1) == before
 
 
 def test_functions_that_were_arguments_are_let_go_of() -> None:

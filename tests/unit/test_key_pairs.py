@@ -666,3 +666,24 @@ class Pair(typing.NamedTuple):
 def test_modules_of_like_names_are_the_user_s(module: str) -> None:
     kind = type("Job", (), {"__module__": module})
     assert Encoder().token(kind())
+
+
+class Dropping:
+    """Drops what it made of itself, as many do for functions that do not pickle."""
+
+    def __init__(self, scale: int) -> None:
+        self.scale = scale
+        self.made: Any = None
+
+    def make(self) -> None:
+        self.made = lambda x: x * self.scale
+
+    def __getstate__(self) -> Any:
+        return {"scale": self.scale}
+
+
+def test_a_function_that_an_object_keeps_for_itself_and_does_not_pickle_does_not_count() -> None:
+    used = Dropping(1)
+    used.make()
+    assert Encoder().token(used) == Encoder().token(Dropping(1)) != Encoder().token(Dropping(2))
+    assert Encoder().token([used] * 40) == Encoder().token([Dropping(1)] * 40)

@@ -71,15 +71,14 @@ def by_reduce(value: Any, encoder: Encoder) -> bytes:
 def _by_reduce(value: Any, way: Pickling, encoder: Encoder) -> bytes:
     kind = type(value)
     reduced = _reduced(value)
+    behind = _behind(value, reduced)
     if isinstance(reduced, str):
         module = module_name(getattr(value, "__module__", None) or kind.__module__)
         named = encoder.token(kind), *map(encoder.token, (module, reduced))
-        behind = users_functions(value)
         return encoder.node(b"global", *named, *([attributes(behind, encoder)] if behind else []))
     function, arguments, state, items, pairs = reduced
     own = unknown_to_pickling(value, way, state) if way.forgets else {}
-    if way.states_itself and not any(map(users_function, arguments)):
-        own |= users_functions(value)  # what is made again by a name is more than the name
+    own |= behind
     return encoder.node(
         b"reduce" if not own else b"reduce, and more",
         *([attributes(own, encoder)] if own else []),
@@ -90,6 +89,15 @@ def _by_reduce(value: Any, way: Pickling, encoder: Encoder) -> bytes:
         b"" if items is None else encoder.sequence(b"items", list(items)),
         b"" if pairs is None else _pairs(value, pairs, encoder),
     )
+
+
+def _behind(value: Any, reduced: str | tuple[Any, ...]) -> dict[str, Any]:
+    """Give the functions of the user's that an object holds, where pickling writes only how to look it up."""
+    if not isinstance(reduced, str):
+        _, arguments, *more = reduced
+        if any(one is not None for one in more) or any(map(users_function, arguments)):
+            return {}
+    return users_functions(value)
 
 
 def _reduced(value: Any) -> str | tuple[Any, tuple[Any, ...], Any, Any, Any]:
@@ -137,7 +145,7 @@ def _told_by_reduce(kind: type, encoder: Encoder) -> Told | None:
         if kind not in _compared:
             _compare(value, encoder)
         reduced = _reduced(value)
-        if isinstance(reduced, str) or users_functions(value):
+        if isinstance(reduced, str) or _behind(value, reduced):
             raise NotToldError
         function, arguments, state, items, pairs = reduced
         return (
