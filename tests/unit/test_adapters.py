@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 
 import pytest
 
@@ -140,3 +141,17 @@ def test_any_tags_are_made_valid() -> None:
     assert made["a"] == "1"
     assert len(made["b"]) == 256
     assert made["clé"] == "__"
+
+
+def test_what_a_decorator_made_of_a_cached_function_has_results_of_its_own() -> None:
+    kv = memory_store()
+    cached = kv.cached(plain)
+
+    @functools.wraps(cached)
+    def doubled(x: int, y: int = 1) -> dict[str, int]:
+        return {"sum": 2 * cached(x, y)["sum"]}
+
+    calls = CachedCalls(doubled, store=kv)
+    assert calls.run(calls.call(1), lambda: doubled(1)).value == {"sum": 4}
+    assert cached(1) == {"sum": 2}
+    assert CachedCalls(cached).call(1).key == cached.key(1)
