@@ -222,8 +222,9 @@ def cache_of(function: Any) -> Any:
     Attributes would tell nothing: `functools.wraps` copies them to what is more than the function,
     and reloading to what is older.
     """
-    function = getattr(function, "__func__", function)
-    if not isinstance(function, types.FunctionType):
+    if type(function) is types.MethodType:
+        function = function.__func__
+    if type(function) is not types.FunctionType:  # a proxy would say that it is one
         return None
     module, name, cell = _CACHED_BY
     code = function.__code__

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import wrapt
 
 import s3kv_flow as s3kv
+from s3kv_flow.adapters import CachedCalls
 from s3kv_flow.testing import memory_store
 from tests.fresh_interpreter import printed_by
 
@@ -88,6 +90,30 @@ def test_a_decorator_over_a_cached_function_counts() -> None:
 
     assert len({reads(clean), reads(scaled(2)(clean)), reads(scaled(3)(clean))}) == 3
     assert reads(scaled(2)(clean)) == reads(scaled(2)(clean))
+
+
+def test_a_proxy_of_a_cached_function_is_none() -> None:
+    @wrapt.decorator
+    def doubling(function: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        return function(*args, **kwargs) * 2
+
+    doubled = doubling(clean)
+    calls = CachedCalls(doubled, store=kv)
+    assert calls.run(calls.call(21), lambda: doubled(21)).value == 42
+    assert clean(21) == 21
+
+
+class Answers:
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(name)
+
+    def __reduce__(self) -> Any:
+        return Answers, ()
+
+
+def test_what_code_reads_is_asked_for_nothing_to_see_whether_it_is_cached() -> None:
+    answers = Answers()
+    assert kv.cached(lambda x: answers and x).key(1)
 
 
 def test_what_is_cached_twice_counts_as_its_function_whatever_its_store(
