@@ -14,6 +14,7 @@ import decimal
 import enum
 import functools
 import json
+import logging
 import pathlib
 import threading
 import typing
@@ -201,6 +202,8 @@ VALUES: dict[str, Any] = {
     "large set": set(range(20)),
     "pairs": {(number, str(number)) for number in range(20)},
     "lock factory": threading.Lock,  # a class since Python 3.13
+    "logger adapter": logging.LoggerAdapter(logging.getLogger("a.b"), {"run": 1}),
+    "decimal context": decimal.Context(prec=5),
     "kept results": urllib.parse.urlsplit,  # since Python 3.11
     "ordered": collections.OrderedDict(a=1),
     "deque": collections.deque([1], 3),

@@ -499,33 +499,26 @@ EDITS: dict[str, tuple[str, str, str]] = {
         "* 5",
         "* 6",
     ),
-    "a task that is pickled by name": (
-        """
-        class Task:
-            def __init__(self, function): self.function, self.__name__ = function, function.__name__
-            def __call__(self, *given): return self.function(*given)
-            def __reduce__(self): return self.__name__
-        @Task
-        def h(x): return x + 1
-        def f(x): return h(x)
-        """,
-        "x + 1",
-        "x + 2",
-    ),
-    "a task that is looked up": (
-        """
-        def lookup(name): return globals()[name]
-        class Task:
-            def __init__(self, function): self.function, self.__name__ = function, function.__name__
-            def __call__(self, *given): return self.function(*given)
-            def __reduce__(self): return lookup, (self.__name__,)
-        @Task
-        def h(x): return x + 1
-        def f(x): return h(x)
-        """,
-        "x + 1",
-        "x + 2",
-    ),
+    **{
+        f"a task that is pickled {how}": (
+            f"""
+            def lookup(name): return globals()[name]
+            class Task:
+                def __init__(self, run): self.run, self.__name__ = run, run.__name__
+                def __call__(self, *given): return self.run(*given)
+                def __reduce__(self): return {reduced}
+            @Task
+            def h(x): return x + 1
+            def f(x): return h(x)
+            """,
+            "x + 1",
+            "x + 2",
+        )
+        for how, reduced in (
+            ("by name", "self.__name__"),
+            ("to be looked up", "lookup, (self.__name__,)"),
+        )
+    },
     **{
         f"{what} of a decorator of wrapt": (
             """

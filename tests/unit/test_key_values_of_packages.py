@@ -19,6 +19,7 @@ import sympy
 import xarray as xr
 from sklearn.utils import Bunch
 
+from s3kv_flow.errors import UnhashableArgumentError
 from s3kv_flow.keys.token import Encoder
 from s3kv_flow.testing import assert_different_keys, assert_same_key, assert_stable_key
 
@@ -262,3 +263,11 @@ def test_types_that_all_reach_each_other_are_compared_with_copies_for_a_moment_o
 
     Counting().token(nodes[0])
     assert visits < 10_000
+
+
+def test_a_query_that_would_be_run_is_refused() -> None:
+    query_set = type("QuerySet", (), {"__module__": "django.db.models.query"})
+    own = type("Own", (query_set,), {"__module__": __name__})
+    for kind in (query_set, own):
+        with pytest.raises(UnhashableArgumentError, match="no stable key"):
+            Encoder().token(kind())
